@@ -1,0 +1,181 @@
+"""What a log sees: entries, and the locks that revoke them (spec/entry.md).
+
+An entry names no person and holds no content. A log adds the time; until then an entry
+travels as a draft, its array without the last element.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from ddtp import cose, encoding, labels
+from ddtp.encoding import Value
+from ddtp.errors import MalformedError
+from ddtp.fingerprint import Fingerprint
+from ddtp.keys import KeyID, Signer, derive
+
+ISSUED: Final = 1
+GRANTED: Final = 2
+USED: Final = 3
+REVOKED: Final = 4
+STATUS: Final = 6
+
+REASONS: Final = ("none", "replaced", "error", "compromise", "withdrawn")
+KIND_OF_USE: Final = "use"
+NOT_YET: Final = 0  # the time of an entry that no log has stamped
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A provider issued a package; `author` is the key that signed the submission."""
+
+    fingerprint: Fingerprint
+    lock: bytes
+    author: KeyID
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A holder consented; `use` is the use key of the request, which alone may use it."""
+
+    fingerprint: Fingerprint
+    lock: bytes
+    use: KeyID
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The grant at `index` was used once, for the receipt; signed by its use key."""
+
+    index: int
+    receipt: Fingerprint
+    signature: bytes
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The entry at `index` was revoked by showing the key of its lock."""
+
+    index: int
+    key: bytes
+    reason: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The last leaf of every signed tree: the root of the status tree before it."""
+
+    root: bytes
+    time: int
+
+
+Entry = Issued | Granted | Used | Revoked | Status
+_KINDS: Final = {Issued: ISSUED, Granted: GRANTED, Used: USED, Revoked: REVOKED, Status: STATUS}
+AnyEntry = TypeVar("AnyEntry", Issued, Granted, Used, Revoked, Status)
+
+
+def encode(entry: Entry) -> bytes:
+    """Return the leaf of an entry."""
+    return encoding.encode([_KINDS[type(entry)], *_bare(entry)])
+
+
+def decode(leaf: bytes) -> Entry:
+    """Return the entry that a leaf holds.
+
+    Raises:
+        MalformedError: cbor.1 to cbor.7, or entry.1: not one of the five entries.
+    """
+    return _build(encoding.decode(leaf))
+
+
+def draft(entry: Entry) -> list[Value]:
+    """Return the array of an entry without its time, which only a log sets."""
+    return [_KINDS[type(entry)], *_bare(entry)[:-1]]
+
+
+def stamp(draft: Value, time: int) -> Entry:
+    """Return the entry that a draft becomes at this time.
+
+    Raises:
+        MalformedError: entry.1.
+    """
+    if type(draft) is not list:
+        raise MalformedError("entry.1", "an entry is an array")
+    return _build([*draft, time])
+
+
+def at(entry: AnyEntry, time: int) -> AnyEntry:
+    """Return the same entry, stamped with a time."""
+    return replace(entry, time=time)
+
+
+def _bare(entry: Entry) -> list[Value]:
+    return [getattr(entry, name) for name in entry.__slots__]
+
+
+def _build(value: Value) -> Entry:
+    match value:
+        case [1, bytes(fingerprint), bytes(lock), bytes(key), int(time)] if len(lock) == 32:
+            entry: Entry = Issued(Fingerprint(fingerprint), lock, KeyID(key), time)
+        case [2, bytes(fingerprint), bytes(lock), bytes(key), int(time)] if len(lock) == 32:
+            entry = Granted(Fingerprint(fingerprint), lock, KeyID(key), time)
+        case [3, int(index), bytes(receipt), bytes(signature), int(time)] if len(signature) == 64:
+            entry = Used(index, Fingerprint(receipt), signature, time)
+        case [4, int(index), bytes(key), int(reason), int(time)] if len(key) == 32:
+            entry = Revoked(index, key, reason, time)
+        case [6, bytes(root), int(time)] if len(root) == 32:
+            entry = Status(root, time)
+        case _:
+            raise MalformedError("entry.1", "not an entry of a log")
+    _check_numbers(entry)
+    return entry
+
+
+def _check_numbers(entry: Entry) -> None:
+    """Refuse numbers out of range, and true and false, which Python takes for numbers."""
+    numbers = [field for field in _bare(entry) if isinstance(field, int)]
+    if any(type(number) is bool or not 0 <= number < 2**63 for number in numbers):
+        raise MalformedError("entry.1", "a number of this entry is out of range")
+    if isinstance(entry, Revoked) and entry.reason >= len(REASONS):
+        raise MalformedError("entry.1", f"reason {entry.reason} is not one of 0 to 4")
+
+
+def lock_of(key: bytes) -> bytes:
+    """Return the lock that a revocation key of 32 bytes opens: its SHA-256."""
+    return hashlib.sha256(key).digest()
+
+
+def revocation_key(seed: bytes, cti: bytes) -> bytes:
+    """Return the revocation key, 32 bytes, of what bears this cti.
+
+    Source: HKDF-SHA256 (RFC 5869) over the revocation seed; spec/entry.md, rule entry.4.
+    """
+    return derive(seed, b"ddtp-1 revocation key" + cti)
+
+
+def sign_use(origin: str, index: int, receipt: Fingerprint, use: Signer) -> bytes:
+    """Return the 64 bytes by which a use key uses the grant at index (rule entry.5)."""
+    return cose.sign_bare(_use_payload(origin, index, receipt), KIND_OF_USE, use)
+
+
+def check_use(used: Used, origin: str, use: KeyID) -> None:
+    """Refuse a used entry that the use key of its grant did not sign.
+
+    Raises:
+        SignatureError: cose.4.
+    """
+    payload = _use_payload(origin, used.index, used.receipt)
+    cose.check_bare(used.signature, payload, KIND_OF_USE, use)
+
+
+def _use_payload(origin: str, index: int, receipt: Fingerprint) -> bytes:
+    fields: dict[int, Value] = {
+        labels.LOG: origin,
+        labels.INDEX: index,
+        labels.RECEIPT: bytes(receipt),
+    }
+    return encoding.encode(fields)

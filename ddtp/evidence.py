@@ -1,0 +1,206 @@
+"""Evidence: what a log gives so that a stranger needs no log (spec/evidence.md).
+
+Its registration proves that an entry is in a log, its status that the entry was or was not
+revoked as of a checkpoint. Checking needs the network statement and nothing else.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+from ddtp import encoding, entry, merkle, status
+from ddtp.encoding import Fields, Value
+from ddtp.entry import Entry
+from ddtp.errors import MalformedError, ProofError
+from ddtp.network import Head, Level
+from ddtp.note import Checkpoint
+
+HASH_BYTES: Final = 32
+MAX_PATH: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """An entry, where it stands, and the way from it to a signed checkpoint.
+
+    Attributes:
+        entry: The leaf as registered.
+        path: Inclusion path, sibling hashes from the leaf upward, 32 bytes each.
+        checkpoint: The signed note.
+    """
+
+    entry: bytes
+    index: int
+    path: tuple[bytes, ...]
+    checkpoint: bytes
+
+    def encode(self) -> bytes:
+        """Return the bytes of a registration by itself, as given for a used entry."""
+        return encoding.encode(self._row())
+
+    def _row(self) -> Value:
+        return [self.entry, self.index, join(self.path), self.checkpoint]
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Return the registration that data holds.
+
+        Raises:
+            MalformedError: cbor.1 to cbor.7, or evidence.1.
+        """
+        return cls._of(encoding.decode(data))
+
+    @classmethod
+    def _of(cls, row: Value) -> Self:
+        match row:
+            case [bytes(leaf), int(index), bytes(path), bytes(checkpoint)]:
+                return cls(entry=leaf, index=index, path=cut(path), checkpoint=checkpoint)
+        raise MalformedError("evidence.1", "a registration is [entry, index, path, checkpoint]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a status says of an entry: revoked or not, as of a time, under a head."""
+
+    revoked: bool
+    as_of: int
+    head: Head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The tile with an entry's bit, and the way from it to a signed checkpoint.
+
+    Attributes:
+        entry: The status entry, the last leaf under the checkpoint.
+        path: Its inclusion path.
+        tile: 1,024 bytes.
+        tile_path: From the tile to the status root.
+        checkpoint: The signed note.
+        consistency: From the registration's checkpoint to this one.
+    """
+
+    entry: bytes
+    path: tuple[bytes, ...]
+    tile: bytes
+    tile_path: tuple[bytes, ...]
+    checkpoint: bytes
+    consistency: tuple[bytes, ...]
+
+    def _row(self) -> Value:
+        paths = [join(self.path), join(self.tile_path), join(self.consistency)]
+        return [self.entry, paths[0], self.tile, paths[1], self.checkpoint, paths[2]]
+
+    @classmethod
+    def _of(cls, row: Value) -> Self:
+        match row:
+            case [bytes(leaf), bytes(path), bytes(tile), bytes(up), bytes(head), bytes(link)]:
+                return cls(
+                    entry=leaf,
+                    path=cut(path),
+                    tile=tile,
+                    tile_path=cut(up),
+                    checkpoint=head,
+                    consistency=cut(link),
+                )
+        raise MalformedError(
+            "evidence.1", "a status is [entry, path, tile, tile path, checkpoint, consistency]"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Registration and status of one entry."""
+
+    registration: Registration
+    status: Status
+
+    def encode(self) -> bytes:
+        """Return the bytes of the evidence."""
+        return encoding.encode({1: self.registration._row(), 2: self.status._row()})
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Return the evidence that data holds; nothing in it is proven yet.
+
+        Raises:
+            MalformedError: cbor.1 to cbor.7, or evidence.1.
+        """
+        with Fields(encoding.decode(data), "evidence.1") as fields:
+            evidence = cls(
+                registration=Registration._of(fields.take(1, list)),
+                status=Status._of(fields.take(2, list)),
+            )
+        return evidence
+
+
+def check_registration(registration: Registration, head: Head) -> Entry:
+    """Return the entry that a registration proves under its own checkpoint's head.
+
+    Raises:
+        MalformedError: entry.1.
+        ProofError: merkle.1 to merkle.3.
+    """
+    leaf = merkle.leaf_hash(registration.entry)
+    size, root = head.checkpoint.size, head.checkpoint.root
+    merkle.check_inclusion(registration.index, size, leaf, registration.path, root)
+    return entry.decode(registration.entry)
+
+
+def check_status(evidence: Evidence, first: Head, newest: Head) -> Standing:
+    """Return what the status of an entry proves.
+
+    Args:
+        first: Head of the registration's checkpoint.
+        newest: Head of the status's checkpoint.
+
+    Raises:
+        MalformedError: entry.1.
+        ProofError: evidence.2 its last leaf is no status entry, status.1, status.2, merkle.1
+            to merkle.3 (also when the two checkpoints are not of one tree).
+    """
+    shown = evidence.status
+    size, root = newest.checkpoint.size, newest.checkpoint.root
+    last = entry.decode(shown.entry)
+    if not isinstance(last, entry.Status):
+        raise ProofError("evidence.2", "the last leaf under the checkpoint is no status entry")
+    merkle.check_inclusion(size - 1, size, merkle.leaf_hash(shown.entry), shown.path, root)
+    index = evidence.registration.index
+    status.check_tile(shown.tile, shown.tile_path, index, size - 1, last.root)
+    check_joined(first.checkpoint, newest.checkpoint, shown.consistency)
+    as_of = last.time if newest.witnessed_at is None else newest.witnessed_at
+    return Standing(revoked=status.bit(shown.tile, index), as_of=as_of, head=newest)
+
+
+def check_joined(old: Checkpoint, new: Checkpoint, path: tuple[bytes, ...]) -> None:
+    """Refuse two checkpoints of which the second does not continue the first.
+
+    Raises:
+        ProofError: merkle.1 to merkle.3.
+    """
+    merkle.check_consistency(old.size, new.size, path, old.root, new.root)
+
+
+def check_level(head: Head, level: Level) -> None:
+    """Refuse a head that stands less firmly than asked.
+
+    Raises:
+        ProofError: evidence.3.
+    """
+    if head.level < level:
+        raise ProofError("evidence.3", f"{head.level.name.lower()}, {level.name.lower()} asked")
+
+
+def join(hashes: tuple[bytes, ...] | list[bytes]) -> bytes:
+    """Return hashes as one byte string, 32 bytes each."""
+    return b"".join(hashes)
+
+
+def cut(data: bytes, most: int = MAX_PATH) -> tuple[bytes, ...]:
+    """Return the hashes of 32 bytes that one byte string holds, `most` at the most.
+
+    Raises:
+        MalformedError: evidence.1.
+    """
+    if len(data) % HASH_BYTES or len(data) > most * HASH_BYTES:
+        raise MalformedError("evidence.1", f"{len(data)} bytes are not at most {most} hashes")
+    return tuple(data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES))

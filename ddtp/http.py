@@ -1,0 +1,89 @@
+"""The HTTP binding as values: one table of routes, media types and limits (spec/http.md).
+
+Servers register from it and clients build from it, so that a path stands in one place.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+CBOR: Final = "application/cbor"
+COSE: Final = "application/cose"
+AGE: Final = "application/age-encryption"
+TEXT: Final = "text/plain; charset=utf-8"
+BYTES: Final = "application/octet-stream"
+PACKAGE: Final = "application/ddtp-1-package+cbor"
+REQUEST: Final = "application/ddtp-1-request+cose"
+PRESENTATION: Final = "application/ddtp-1-presentation+age"
+EVIDENCE: Final = "application/ddtp-1-evidence+cbor"
+NETWORK: Final = "application/ddtp-1-network+cbor"
+NOTHING: Final = ""
+
+KIB: Final = 2**10
+MIB: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One call of the protocol.
+
+    Attributes:
+        takes: Media type of the body, empty for none.
+        gives: Media type of the answer.
+        limit: Most bytes of a body or of an answer, whichever carries content.
+    """
+
+    name: str
+    method: str
+    path: str
+    takes: str
+    gives: str
+    limit: int
+
+    def url(self, base: str, **parts: str | int) -> str:
+        """Return the URL of this call at an endpoint; parts fill the placeholders."""
+        filled = {name: quote(str(part), safe="") for name, part in parts.items()}
+        return base.rstrip("/") + self.path.format(**filled)
+
+
+# A log
+SUBMIT = Route("submit", "POST", "/submissions", COSE, CBOR, 16 * MIB)
+REVOKE = Route("revoke", "POST", "/revocations", CBOR, CBOR, 64 * KIB)
+CHECKPOINT = Route("checkpoint", "GET", "/checkpoint", NOTHING, TEXT, 64 * KIB)
+TILE = Route("tile", "GET", "/tile/{path:.+}", NOTHING, BYTES, 32 * MIB)
+LOOK_UP = Route("look-up", "GET", "/entries/{prefix}", NOTHING, CBOR, 4 * MIB)
+CONSISTENCY = Route("consistency", "GET", "/consistency/{old}/{size}", NOTHING, CBOR, 64 * KIB)
+# Anybody who relays a log, and the log itself
+EVIDENCE_OF = Route("evidence", "GET", "/evidence/{index}", NOTHING, CBOR, 64 * KIB)
+NETWORK_FILE = Route("network", "GET", "/network", NOTHING, NETWORK, 16 * MIB)
+# A provider
+OFFER = Route("offer", "GET", "/offers/{offer}", NOTHING, CBOR, 64 * KIB)
+COLLECT = Route("collect", "POST", "/offers/{offer}", CBOR, PACKAGE, 64 * MIB)
+PACKAGE_DOCUMENT = Route("document", "GET", "/documents/{sha256}", NOTHING, BYTES, 4096 * MIB)
+# A receiver
+REQUEST_OF = Route("request", "GET", "/requests/{request}", NOTHING, REQUEST, 64 * KIB)
+GRANT = Route("grant", "POST", "/requests/{request}/grants", CBOR, CBOR, 64 * KIB)
+UPLOAD = Route("upload", "PATCH", "/requests/{request}/documents/{sha256}", BYTES, NOTHING, 4096 * MIB)
+UPLOADED = Route("uploaded", "HEAD", "/requests/{request}/documents/{sha256}", NOTHING, NOTHING, 0)
+PRESENT = Route("present", "POST", "/requests/{request}/presentation", PRESENTATION, AGE, 8 * MIB)
+WITHDRAW = Route("withdraw", "POST", "/requests/{request}/withdrawal", CBOR, COSE, 64 * KIB)
+
+ROUTES: Final = (
+    SUBMIT,
+    REVOKE,
+    CHECKPOINT,
+    TILE,
+    LOOK_UP,
+    CONSISTENCY,
+    EVIDENCE_OF,
+    NETWORK_FILE,
+    OFFER,
+    COLLECT,
+    PACKAGE_DOCUMENT,
+    REQUEST_OF,
+    GRANT,
+    UPLOAD,
+    UPLOADED,
+    PRESENT,
+    WITHDRAW,
+)

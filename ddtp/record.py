@@ -1,0 +1,286 @@
+"""Records as trees of salted items (spec/record.md).
+
+A record is claims, tables cut into parts, and documents. Each becomes an item with a salt of
+its own, so that one can be shown without saying anything about its neighbours. This module
+orders the items, makes their leaves and reads leaves back; which fields a type of record has
+is ddtp.record_type, who signed the tree is ddtp.package.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from ddtp import encoding, merkle
+from ddtp.encoding import Value
+from ddtp.errors import MalformedError
+
+CLAIM: Final = 0
+SECTION: Final = 1
+ROW: Final = 2
+DOCUMENT: Final = 3
+FILLER: Final = 4
+
+SALT_BYTES: Final = 16
+BLOCK: Final = 32  # leaves; fillers round the size up, so that it tells little
+MAX_LEAVES: Final = 2**24
+MAX_LABEL_BYTES: Final = 200
+MAX_PATH: Final = 8
+
+Path = tuple[int | str, ...]
+Row = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a table: its rows, complete from `begins` up to `until`, Unix seconds."""
+
+    name: str
+    begins: int
+    until: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A file that belongs to a record: its name, media type, size in bytes and SHA-256."""
+
+    name: str
+    media_type: str
+    size: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What an institution says about a person, before anybody signs it.
+
+    Attributes:
+        type: Record type and version, "bank-statement/1".
+        claims: Values by label path, ("balance", "closing").
+        tables: Parts by table name.
+        documents: The files attached.
+    """
+
+    type: str
+    claims: Mapping[tuple[str, ...], Value]
+    tables: Mapping[str, tuple[Part, ...]]
+    documents: tuple[Document, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A salt of 16 bytes, where the value stands in the record, and the value."""
+
+    salt: bytes
+    path: Path
+    value: Value
+
+    def leaf(self) -> bytes:
+        """Return the leaf: the item's CBOR, which travels and is hashed as it is."""
+        return encoding.encode([self.salt, list(self.path), self.value])
+
+    @classmethod
+    def open(cls, leaf: bytes) -> Self:
+        """Return the item that a leaf holds.
+
+        Raises:
+            MalformedError: cbor.1 to cbor.7, or record.1: not [salt, path, value].
+        """
+        value = encoding.decode(leaf)
+        if type(value) is not list or len(value) != 3:
+            raise MalformedError("record.1", "an item is [salt, path, value]")
+        salt, path, content = value
+        if type(salt) is not bytes or len(salt) != SALT_BYTES:
+            raise MalformedError("record.1", "a salt has 16 bytes")
+        if type(path) is not list:
+            raise MalformedError("record.1", "a path is an array")
+        item = cls(salt, tuple(path), content)  # type: ignore[arg-type]  # checked next
+        _check_shape(item)
+        return item
+
+
+def items(record: Record, salts: bytes) -> Iterator[Item]:
+    """Yield the items of a record in the order of its tree, fillers last.
+
+    Args:
+        salts: 16 bytes for each of `size_of(record)` leaves, drawn at once for this package.
+
+    Raises:
+        ValueError: Too few or too many salts, two equal ones, or a record that makes no tree.
+    """
+    size = size_of(record)
+    if len(salts) != size * SALT_BYTES:
+        raise ValueError(f"{size} leaves need {size * SALT_BYTES} bytes of salt")
+    cut = [salts[i : i + SALT_BYTES] for i in range(0, len(salts), SALT_BYTES)]
+    if len(set(cut)) != size:
+        raise ValueError("two salts are equal: the source of randomness is broken")
+    for salt, (path, value) in zip(cut, _contents(record, size), strict=True):
+        item = Item(salt, path, value)
+        try:
+            _check_shape(item)
+        except MalformedError as error:
+            raise ValueError(str(error)) from error
+        yield item
+
+
+def size_of(record: Record) -> int:
+    """Return the number of leaves of a record's tree, fillers included."""
+    rows = sum(1 + len(part.rows) for parts in record.tables.values() for part in parts)
+    size = len(record.claims) + rows + len(record.documents)
+    if not 0 < size <= MAX_LEAVES:
+        raise ValueError(f"a record has 1 to {MAX_LEAVES} items, not {size}")
+    return -(-size // BLOCK) * BLOCK
+
+
+def _contents(record: Record, size: int) -> Iterator[tuple[Path, Value]]:
+    count = 0
+    claims: list[Path] = [(CLAIM, *labels) for labels in record.claims]
+    for path in sorted(claims, key=order):
+        yield path, record.claims[path[1:]]  # type: ignore[index]  # text but for the first
+        count += 1
+    sections = [
+        ((SECTION, table, part.name), part) for table, parts in record.tables.items() for part in parts
+    ]
+    for path, part in sorted(sections, key=lambda pair: order(pair[0])):
+        yield path, [len(part.rows), part.begins, part.until]
+        for n, row in enumerate(part.rows):
+            yield (ROW, path[1], path[2], n), dict(row)
+        count += 1 + len(part.rows)
+    for document in sorted(record.documents, key=lambda each: order((DOCUMENT, each.name))):
+        yield (DOCUMENT, document.name), [document.media_type, document.size, document.sha256]
+        count += 1
+    for n in range(size - count):
+        yield (FILLER, n), None
+
+
+Order = tuple[int, bytes, bytes, int]
+
+
+def order(path: Path) -> Order:
+    """Return the key by which paths ascend in a tree (rule record.3).
+
+    Claims come first, then each part of a table with its section before its rows, then
+    documents, then fillers. Text is compared as its CBOR, bytewise.
+    """
+    kind = path[0]
+    if kind == CLAIM:
+        return (CLAIM, encoding.encode(list(path)), b"", 0)
+    if kind == SECTION:
+        return (SECTION, _key(path[1]), _key(path[2]), 0)
+    if kind == ROW:
+        return (SECTION, _key(path[1]), _key(path[2]), 1 + int(path[3]))
+    if kind == DOCUMENT:
+        return (DOCUMENT, _key(path[1]), b"", 0)
+    return (FILLER, b"", b"", int(path[1]))
+
+
+def _key(label: int | str) -> bytes:
+    """Return bytes that compare as the CBOR of a text of at most 200 bytes does."""
+    text = str(label).encode()
+    return len(text).to_bytes(1) + text
+
+
+def check_order(indices: tuple[int, ...], disclosed: tuple[Item, ...]) -> None:
+    """Refuse disclosed items whose paths do not ascend, or rows away from their section.
+
+    Args:
+        indices: Index of each item in the tree, strictly ascending.
+
+    Raises:
+        MalformedError: Rule record.3.
+    """
+    last: Order | None = None
+    part: tuple[str | int, str | int] | None = None
+    first = count = 0
+    for index, item in zip(indices, disclosed, strict=True):
+        here = order(item.path)
+        if last is not None and not last < here:
+            raise MalformedError("record.3", f"the path at leaf {index} does not ascend")
+        last = here
+        if item.path[0] == SECTION:
+            part, first, count = (item.path[1], item.path[2]), index + 1, _count(item)
+        elif part is not None and first <= index < first + count:
+            if item.path != (ROW, *part, index - first):
+                raise MalformedError("record.3", f"leaf {index} is not row {index - first}")
+        elif item.path[0] == ROW and (item.path[1], item.path[2]) == part:
+            raise MalformedError("record.3", f"leaf {index} lies outside its section")
+
+
+def _count(section: Item) -> int:
+    value = section.value
+    if not isinstance(value, list) or not isinstance(value[0], int):
+        raise TypeError("not a section")
+    return value[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A disclosed section, how far it reaches, and whether all its rows are disclosed."""
+
+    table: str
+    part: str
+    begins: int
+    until: int
+    complete: bool
+
+
+def windows(indices: tuple[int, ...], disclosed: tuple[Item, ...]) -> tuple[Window, ...]:
+    """Return the sections among disclosed items of one tree, in their order.
+
+    A section is complete when its item and the next `count` leaves are disclosed.
+    """
+    found = []
+    for position, (index, item) in enumerate(zip(indices, disclosed, strict=True)):
+        if item.path[0] != SECTION or not isinstance(item.value, list):
+            continue
+        count, begins, until = item.value
+        if not (isinstance(count, int) and isinstance(begins, int) and isinstance(until, int)):
+            raise TypeError("not a section")
+        end = position + count
+        complete = end < len(indices) and indices[end] == index + count
+        found.append(Window(str(item.path[1]), str(item.path[2]), begins, until, complete))
+    return tuple(found)
+
+
+def document_of(item: Item) -> Document:
+    """Return the document that a document item speaks of."""
+    media_type, size, sha256 = item.value  # type: ignore[misc]  # shape checked when opened
+    return Document(name=item.path[1], media_type=media_type, size=size, sha256=sha256)  # type: ignore[arg-type]
+
+
+def leaf_hashes(leaves: tuple[bytes, ...]) -> list[bytes]:
+    """Return the RFC 9162 leaf hash of each leaf."""
+    return [merkle.leaf_hash(leaf) for leaf in leaves]
+
+
+def _check_shape(item: Item) -> None:
+    """Refuse a path or a value that is of none of the five kinds (rule record.2)."""
+    path, value = item.path, item.value
+    if len(path) < 2 or len(path) > MAX_PATH or type(path[0]) is not int:
+        raise MalformedError("record.2", "a path begins with its kind and has 2 to 8 steps")
+    kind = path[0]
+    if kind == CLAIM:
+        fits = all(map(_is_label, path[1:])) and value is not None
+    elif kind == ROW:
+        fits = len(path) == 4 and _is_label(path[1]) and _is_label(path[2]) and _is_count(path[3])
+        fits = fits and type(value) is dict and all(type(key) is str for key in value)
+    elif kind == SECTION:
+        fits = len(path) == 3 and _is_label(path[1]) and _is_label(path[2])
+        fits = fits and type(value) is list and len(value) == 3 and all(map(_is_count, value))
+        fits = fits and value[1] < value[2]  # type: ignore[index, operator]  # just checked
+    elif kind == DOCUMENT:
+        fits = len(path) == 2 and _is_label(path[1]) and type(value) is list and len(value) == 3
+        fits = fits and type(value[0]) is str and _is_count(value[1])  # type: ignore[index]
+        fits = fits and type(value[2]) is bytes and len(value[2]) == 32  # type: ignore[index]
+    else:
+        fits = kind == FILLER and len(path) == 2 and _is_count(path[1]) and value is None
+    if not fits:
+        raise MalformedError("record.2", "path and value are of no kind of item")
+
+
+def _is_label(step: Value) -> bool:
+    return type(step) is str and 0 < len(step.encode()) <= MAX_LABEL_BYTES
+
+
+def _is_count(number: Value) -> bool:
+    return type(number) is int and 0 <= number < 2**63

@@ -1,0 +1,218 @@
+"""Confidential things: age files (spec/seal.md).
+
+An age file is opened by whoever has an identity (AGE-SECRET-KEY-1...) whose
+recipient (age1...) it was sealed to, with this module or with any age tool. It
+says nothing about who sealed it; that is what signatures are for (ddtp.cose).
+age draws its own randomness, so sealing twice gives different bytes.
+"""
+
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import bech32
+import pyrage
+from pyrage import passphrase as passphrases
+from pyrage import x25519
+
+from ddtp.errors import DDTPError, LockedError, MalformedError
+
+START = b"age-encryption.org/v1\n"
+IDENTITY_BYTES = 32
+
+_NO_KEY = "No matching keys found"
+
+
+def new_identity() -> str:
+    """Return a fresh identity, AGE-SECRET-KEY-1..."""
+    return str(x25519.Identity.generate())
+
+
+def identity_of(secret: bytes) -> str:
+    """Return the identity of 32 secret bytes, as `keys.derive` gives them."""
+    if len(secret) != IDENTITY_BYTES:
+        raise ValueError(f"an identity has {IDENTITY_BYTES} bytes")
+    words = bech32.convertbits(secret, 8, 5)
+    return str(bech32.bech32_encode("age-secret-key-", words)).upper()
+
+
+def recipient_of(identity: str) -> str:
+    """Return the recipient of an identity, age1...
+
+    Raises:
+        MalformedError: seal.4, this is no identity.
+    """
+    return str(_identity(identity).to_public())
+
+
+def check_recipient(text: str) -> None:
+    """Refuse a text that is no recipient.
+
+    Raises:
+        MalformedError: seal.4.
+    """
+    _recipient(text)
+
+
+def seal(data: bytes, recipients: Sequence[str]) -> bytes:
+    """Return an age file that each of the recipients can open.
+
+    Raises:
+        MalformedError: seal.4, a recipient is none.
+    """
+    return pyrage.encrypt(data, _recipients(recipients))
+
+
+def unseal(data: bytes, identity: str) -> bytes:
+    """Return what an age file holds.
+
+    Raises:
+        MalformedError: seal.1, this is no age file or it is damaged; seal.4, no identity.
+        LockedError: seal.2, it was sealed to somebody else.
+    """
+    key = _identity(identity)
+    _check_start(data[: len(START)])
+    try:
+        return pyrage.decrypt(data, [key])
+    except pyrage.DecryptError as error:
+        raise _refusal(error) from None
+
+
+def seal_stream(source: BinaryIO, target: BinaryIO, recipients: Sequence[str]) -> None:
+    """Seal everything that source gives into target, in constant memory.
+
+    Raises:
+        MalformedError: seal.4, a recipient is none.
+        OSError: Reading or writing failed.
+    """
+    keys = _recipients(recipients)
+    reader, writer = _Reader(source, b""), _Writer(target)
+    try:
+        pyrage.encrypt_io(reader, writer, keys)
+    except (pyrage.EncryptError, OSError):
+        _raise_failure(reader, writer)
+        raise
+
+
+def unseal_stream(source: BinaryIO, target: BinaryIO, identity: str) -> None:
+    """Write what an age file holds into target, in constant memory.
+
+    What is in target counts only when this returns: a file cut off in the middle is
+    noticed at its end.
+
+    Raises:
+        MalformedError: seal.1, this is no age file or it is damaged; seal.4, no identity.
+        LockedError: seal.2, it was sealed to somebody else.
+        OSError: Reading or writing failed.
+    """
+    key = _identity(identity)
+    start = source.read(len(START))
+    _check_start(start)
+    reader, writer = _Reader(source, start), _Writer(target)
+    try:
+        pyrage.decrypt_io(reader, writer, [key])
+    except (pyrage.DecryptError, OSError) as error:
+        _raise_failure(reader, writer)
+        raise _refusal(error) from None
+
+
+def seal_with_passphrase(data: bytes, passphrase: str) -> bytes:
+    """Return an age file that the passphrase opens; this takes about a second."""
+    return passphrases.encrypt(data, passphrase)
+
+
+def unseal_with_passphrase(data: bytes, passphrase: str) -> bytes:
+    """Return what an age file holds that a passphrase opens.
+
+    Raises:
+        MalformedError: seal.1, this is no age file or it is damaged.
+        LockedError: seal.2, it was sealed to a recipient; seal.3, a wrong passphrase.
+    """
+    _check_start(data[: len(START)])
+    try:
+        return passphrases.decrypt(data, passphrase)
+    except pyrage.DecryptError as error:
+        if str(error) == "Decryption failed":
+            raise LockedError("seal.3", "the passphrase does not open this file") from None
+        raise _refusal(error) from None
+
+
+class _Reader:
+    """A stream for age that begins with bytes already read and remembers a failure.
+
+    age hides why a stream failed, and a full disk must not look like a damaged file.
+    """
+
+    def __init__(self, source: BinaryIO, start: bytes) -> None:
+        self._source = source
+        self._start = start
+        self.failure: OSError | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        if self._start:
+            start = self._start if size < 0 else self._start[:size]
+            self._start = self._start[len(start) :]
+            return start
+        try:
+            return self._source.read(size)
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+class _Writer:
+    """A stream for age that remembers a failure."""
+
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
+        self.failure: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._target.write(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        try:
+            self._target.flush()
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+def _raise_failure(reader: _Reader, writer: _Writer) -> None:
+    failure = reader.failure or writer.failure
+    if failure is not None:
+        raise failure
+
+
+def _check_start(start: bytes) -> None:
+    if start != START:
+        raise MalformedError("seal.1", "this is no age file (version 1, binary)")
+
+
+def _refusal(error: Exception) -> DDTPError:
+    if str(error) == _NO_KEY:
+        return LockedError("seal.2", "this age file was sealed to somebody else")
+    return MalformedError("seal.1", f"this age file is damaged: {error}")
+
+
+def _identity(text: str) -> x25519.Identity:
+    try:
+        return x25519.Identity.from_str(text)
+    except pyrage.IdentityError:
+        raise MalformedError("seal.4", "this is no age identity") from None
+
+
+def _recipient(text: str) -> x25519.Recipient:
+    try:
+        return x25519.Recipient.from_str(text)
+    except pyrage.RecipientError:
+        raise MalformedError("seal.4", "this is no age recipient (age1...)") from None
+
+
+def _recipients(texts: Sequence[str]) -> list[x25519.Recipient]:
+    if not texts:
+        raise ValueError("an age file has a recipient at least")
+    return [_recipient(text) for text in texts]
