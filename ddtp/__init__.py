@@ -1,5 +1,9 @@
-"""DDTP/1, the protocol: frozen values and pure functions (spec/README.md).
+"""The DDTP protocol without input or output: frozen values and pure functions.
 
-Nothing here reads a clock, a random source, a file or the network: callers pass
-what the core needs. Import the module you use (`from ddtp import grant`).
+Time, randomness, keys and registry answers are arguments here, never fetched,
+so that every rule can be tried without a server. Two parts are exceptions and
+are used by the rooms only: `ddtp.web` (HTTP) and `ddtp.cli` (the command line).
+Import the module that you need, as in `from ddtp import grant`.
 """
+
+__version__ = "0.1.0"

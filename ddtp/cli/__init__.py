@@ -3,18 +3,16 @@
 Each noun is imported only when it is called, so that `ddtp --version` starts at
 once. What a room's cli.py needs stands here: `Group` and `Command` for click,
 `console()` for what it prints, `safe()` for text from records, `exits` for codes.
+A command may return its exit code; returning nothing means 0.
 """
 
-from __future__ import annotations
-
-import errno
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 import click
 
@@ -24,7 +22,17 @@ from ddtp.cli.console import Command, Console, Group, console, print_err, print_
 from ddtp.cli.text import safe
 from ddtp.errors import DDTPError, Unanswered
 
-__all__ = ["Command", "Console", "Group", "console", "exits", "main", "print_err", "print_out", "safe"]
+__all__ = [
+    "Command",
+    "Console",
+    "Group",
+    "console",
+    "exits",
+    "main",
+    "print_err",
+    "print_out",
+    "safe",
+]
 
 COMMANDS = {
     "demo": "demo.cli:demo",
@@ -57,33 +65,77 @@ class Nouns(Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of nouns from the catalogue, so that --help imports none of them."""
-        lines = [(noun, console().say(f"cli.{noun}")) for noun in COMMANDS]
+        """Write the nouns with words from the catalogue, so that --help imports no room."""
         with formatter.section(console().say("cli.commands")):
-            formatter.write_dl(lines)
+            formatter.write_dl([(noun, console().say(f"cli.{noun}")) for noun in COMMANDS])
 
 
 @click.group(cls=Nouns)
-@click.version_option(ddtp.__version__, prog_name="ddtp", message="%(prog)s %(version)s")
+@click.version_option(ddtp.__version__, message="ddtp %(version)s")
 def program() -> None:
-    """Carry records from who holds them to who needs them, and check them."""
+    """Carry a record from who holds it to who needs it, and check it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing leaves here as a traceback."""
     _prepare_streams()
-    signal.signal(signal.SIGTERM, _on_sigterm)
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = _run(words)
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort):
+        print_err("ddtp: stopped; the same command can be run again")
+        return exits.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output went away; Python must not try to flush it once more at exit.
+        # Whoever read our output went away; Python must not flush it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.BROKEN_PIPE
     return code
 
 
-def _run(words: Sequence[str]) -> int:
-    context = program.make_context("ddtp", list(words)) if False else None
-    raise NotImplementedError(context)
+def _run(words: list[str]) -> int:
+    try:
+        context = program.make_context("ddtp", words)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.UsageError as error:
+        return _report(error)
+    with context:
+        try:
+            code = program.invoke(context)
+        except click.exceptions.Exit as done:
+            return done.exit_code
+        except (click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the top of the process: every error gets its words here
+            return _report(error)
+    return code if isinstance(code, int) else exits.OK
+
+
+def _report(error: Exception) -> int:
+    from ddtp.cli import report  # reads the catalogue, which most runs never need
+
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, click.UsageError):
+        return report.usage(error)
+    if isinstance(error, DDTPError | Unanswered):
+        return report.refused(error)
+    if isinstance(error, OSError):
+        return report.system(error)
+    return report.fault(error)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Leave by SystemExit: an event loop lets it through and still runs every `finally`."""
+    sys.exit(exits.TERMINATED)
+
+
+def _prepare_streams() -> None:
+    """Make every character printable, whatever the locale says, and survive closed streams."""
+    sys.stdin = sys.stdin or Path(os.devnull).open()
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

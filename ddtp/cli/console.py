@@ -63,7 +63,7 @@ class Console:
 
     def say(self, key: str, **values: object) -> str:
         """Return the words under a key in the caller's language."""
-        from ddtp.words import say  # noqa: PLC0415 - most commands print no such words
+        from ddtp.words import say  # most commands print no such words
 
         return say(key, self.language, **values)
 
@@ -114,7 +114,7 @@ def _language() -> str:
     names = ("LC_ALL", "LC_MESSAGES", "LANG")
     if all(os.environ.get(name, "C").split(".")[0] in ("", "C", "POSIX") for name in names):
         return "en"
-    from ddtp.words import environment_language  # noqa: PLC0415 - only where a locale is set
+    from ddtp.words import environment_language  # only where a locale is set
 
     return environment_language(os.environ)
 
@@ -147,7 +147,9 @@ def shared_options() -> list[click.Parameter]:
         option("--json", is_flag=True, help="Print one JSON document."),
         option("-q", "--quiet", is_flag=True, help="Print only the result and errors."),
         option("-v", "--verbose", count=True, help="Tell the steps; twice for more."),
-        option("--no-input", "input", flag_value=False, type=bool, help="Never ask; exit 2 instead."),
+        option(
+            "--no-input", "input", flag_value=False, type=bool, help="Never ask; exit 2 instead."
+        ),
         option("--no-color", "color", flag_value=False, type=bool, help="Print without colours."),
         option("--lang", type=click.Choice(_LANGUAGES), help="Speak this language."),
     ]
@@ -177,7 +179,7 @@ class Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from ddtp.words import nearest  # noqa: PLC0415 - only after a mistake
+            from ddtp.words import nearest  # only after a mistake
 
             meant = nearest(args[0], self.list_commands(ctx))
             message = f"there is no command '{safe(args[0])}' in '{ctx.command_path}'"
@@ -192,5 +194,3 @@ Group.group_class = Group
 def path_of(context: click.Context | None) -> str:
     """Return the words that lead to a command, as in `ddtp wallet share`."""
     return context.command_path if context is not None else "ddtp"
-
-

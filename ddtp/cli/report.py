@@ -1,7 +1,7 @@
 """How a command ends badly: one line of what, one of what to do, and an exit code.
 
-    ddtp: error: The consent is outside its dates: granted until ... (grant-expired)
-    ddtp: hint: Ask the holder for a new consent.
+ddtp: error: The consent is outside its dates: granted until ... (grant-expired)
+ddtp: hint: Ask the holder for a new consent.
 """
 
 import errno
@@ -38,6 +38,9 @@ def refused(error: DDTPError | Unanswered) -> int:
 def usage(error: click.UsageError) -> int:
     """Print what was not understood in a command, and return its exit code."""
     path = error.ctx.command_path if error.ctx is not None else "ddtp"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        print_err(error.format_message())
+        return exits.USAGE
     print_err(f"ddtp: error: {safe(error.format_message())} (usage)")
     print_err(f"ddtp: hint: {path} --help")
     return exits.USAGE
@@ -45,8 +48,8 @@ def usage(error: click.UsageError) -> int:
 
 def system(error: OSError) -> int:
     """Print what the operating system refused, and return its exit code."""
-    name = os.fspath(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
-    where = os.fsdecode(name) or "a file"
+    named = isinstance(error.filename, str | bytes | os.PathLike)
+    where = os.fsdecode(error.filename) if named else "a file"
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
         return refused(DDTPError("cli.5", f"{where}: {error.strerror}"))
     if isinstance(error, PermissionError):
@@ -60,8 +63,10 @@ def system(error: OSError) -> int:
 
 def fault(error: Exception) -> int:
     """Print where a bug showed itself, without what it was working on, and return exit code 70."""
+    tree = str(Path(__file__).parents[2])
     frames = traceback.extract_tb(error.__traceback__)
-    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
+    ours = [frame for frame in frames if frame.filename.startswith(tree)] or frames
+    place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "an unknown line"
     return refused(DDTPError("cli.11", f"{type(error).__name__} at {place}"))
 
 

@@ -9,7 +9,7 @@ import json
 import unicodedata
 from collections.abc import Mapping
 
-# Controls, formats (bidi marks, zero width), surrogates, private use, unassigned, line and paragraph ends.
+# Controls, formats (bidi marks, zero width), surrogates, private use, unassigned, line ends.
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 
 

@@ -119,7 +119,7 @@ def say(key: str, language: str = "en", **values: object) -> str:
 def every_word() -> dict[str, Mapping[str, str]]:
     """Return all words of pages and commands by key, each by language."""
     return {
-        f"{path.stem}.{name}": row
+        f"{path.stem}.{name}": cast("Mapping[str, str]", row)
         for path in sorted((_FOLDER / "pages").glob("*.toml"))
         for name, row in _table(path).items()
     }
@@ -157,7 +157,7 @@ def environment_language(environ: Mapping[str, str]) -> str:
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """Return the known word that a mistyped one most likely meant."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
+    from difflib import get_close_matches  # only after a mistake
 
     return next(iter(get_close_matches(word, known, n=1, cutoff=0.6)), None)
 

@@ -7,13 +7,16 @@ from ddtp.words import Refusal, all_refusals
 HEAD = """\
 # Errors
 
-Every refusal has one rule. The rule's id is the same in the chapter that states it, in the code that raises it, in a verdict,
-in the body of an HTTP answer (`rule`) and in the name of its test. The slug is for people to search for; it never changes and is never used again.
+Every refusal has one rule. The rule's id is the same in the chapter that states it, in the code
+that raises it, in a verdict, in the body of an HTTP answer (`rule`) and in the name of its test.
+The slug is for people to search for; it never changes and is never used again.
 
-*exit* is the exit code of a command that ends by it: 1 a definite negative, 2 wrong usage, 3 could not decide (try again),
-4 not a file or message of this protocol, or a malformed one, 5 locked, wrong passphrase or no permission, 6 a conflict (it exists already, it was used already),
-7 storage (disk full, a damaged store), 70 a fault of ours. *HTTP* is the status where the rule is broken by a call itself; a negative
-verdict is not such a call and is answered with 200. *again* says whether the same bytes may be accepted later.
+*exit* is the exit code of a command that ends by it: 1 a definite negative, 2 wrong usage, 3 could
+not decide (try again), 4 malformed or not of this protocol, 5 locked, wrong passphrase or no
+permission, 6 a conflict (it exists already, it was used already), 7 storage (disk full, a damaged
+store), 70 a fault of ours. *HTTP* is the status where a call itself breaks the rule; a negative
+verdict is no such call and is answered with 200. *again* says whether the same bytes may be
+accepted later.
 
 This page is written by `make spec` from `ddtp/words/errors/`; do not edit it by hand.
 """
