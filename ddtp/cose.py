@@ -24,6 +24,7 @@ _ALG, _KID, _TYP = 1, 4, 16
 _TAG = b"\xd2"
 _CONTEXT = b"\x84\x6aSignature1"
 _NO_EXTERNAL = b"\x40"
+_UNPROTECTED = b"\xa0"
 _NIL = b"\xf6"
 _SIGNATURE_HEAD = b"\x58\x40"
 _TAIL_BYTES = len(_SIGNATURE_HEAD) + keys.SIGNATURE_BYTES
@@ -134,11 +135,12 @@ def _template(kind: str) -> tuple[bytes, bytes]:
     if not kind.isascii() or not kind.replace("-", "a").isalnum() or kind != kind.lower():
         raise ValueError("a kind is written in small letters, digits and hyphens")
     typ = f"{TYP_START}{kind}{TYP_END}".encode()
-    protected = 7 + keys.LENGTH + 2 + len(typ) + 1
-    if protected > 255:
+    before_kid = b"\xa3\x01\x27\x04\x58\x22"
+    after_kid = b"\x10\x78" + bytes([len(typ)]) + typ
+    size = len(before_kid) + keys.LENGTH + len(after_kid)
+    if size > 255:
         raise ValueError("a kind is a short word")
-    before = _TAG + b"\x84\x58" + bytes([protected]) + b"\xa3\x01\x27\x04\x58\x22"
-    return before, b"\x10\x78" + bytes([len(typ)]) + typ + b"\xa0"
+    return _TAG + b"\x84\x58" + bytes([size]) + before_kid, after_kid + _UNPROTECTED
 
 
 def _signed_bytes(kind: str, key_id: KeyID, payload: bytes) -> bytes:
@@ -212,7 +214,9 @@ def _refuse(data: bytes, kind: str) -> NoReturn:
         raise MalformedError("cose.1", "the protected labels are 1, 4 and 16, and no other")
     typ = header[_TYP]  # type: ignore[index]
     if typ != f"{TYP_START}{kind}{TYP_END}":
-        raise MalformedError("cose.2", f"expected a {kind}, this is {encoding.kind_of(data)}")
+        raise MalformedError(
+            "cose.2", f"expected a signed {kind}, this is {encoding.kind_of(data)}"
+        )
     if header[_ALG] != EDDSA:  # type: ignore[index]
         raise MalformedError("cose.3", "the algorithm is not EdDSA (-8)")
     kid = header[_KID]  # type: ignore[index]

@@ -61,7 +61,7 @@ class StorageError(DDTPError):
     """The store is full, busy or damaged."""
 
 
-class Unanswered(Exception):
+class Unanswered(Exception):  # noqa: N818 - it says that nobody answered, not that something is wrong
     """Nobody could say, now: neither yes nor no.
 
     It is no `DDTPError`, so that an outage can never be taken for a broken rule.

@@ -25,6 +25,7 @@ class Fingerprint(bytes):
     __slots__ = ()
 
     def __new__(cls, value: bytes) -> Self:
+        """Take 34 bytes that are a fingerprint already; `of` computes one."""
         if len(value) != LENGTH or value[:2] != PREFIX:
             raise MalformedError("fingerprint.1", f"a fingerprint is 1220 and {LENGTH - 2} bytes")
         return super().__new__(cls, value)

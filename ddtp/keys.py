@@ -36,6 +36,7 @@ class KeyID(bytes):
     __slots__ = ()
 
     def __new__(cls, value: bytes) -> Self:
+        """Take 34 bytes that are a key id already; `of` takes a public key."""
         if len(value) != LENGTH or value[:2] != PREFIX:
             raise MalformedError("keys.1", f"a key id is ed01 and {PUBLIC_BYTES} bytes")
         _check_point(value[2:])

@@ -91,14 +91,17 @@ def multiproof(nodes: Nodes, indices: Sequence[int], size: int) -> list[bytes]:
     previous = None
     for index, following in zip(indices, [*indices[1:], None], strict=True):
         entered = height if previous is None else (index ^ previous).bit_length() - 1
-        for level in reversed(range(entered)):
-            if index >> level & 1:
-                proof.append(_node(nodes, level, (index >> level) - 1, size))
+        proof += [
+            _node(nodes, level, (index >> level) - 1, size)
+            for level in reversed(range(entered))
+            if index >> level & 1
+        ]
         left = height if following is None else (index ^ following).bit_length() - 1
-        for level in range(left):
-            sibling = (index >> level) + 1
-            if not index >> level & 1 and sibling << level < size:
-                proof.append(_node(nodes, level, sibling, size))
+        proof += [
+            _node(nodes, level, (index >> level) + 1, size)
+            for level in range(left)
+            if not index >> level & 1 and (index >> level) + 1 << level < size
+        ]
         previous = index
     return proof
 

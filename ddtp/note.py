@@ -8,6 +8,7 @@ by keys that nobody asked about are ignored, as the format demands.
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -22,6 +23,7 @@ LIMIT_BYTES = 65536
 MAX_SIGNATURES = 64
 MAX_TIME = 2**63 - 1
 
+_DECIMAL = re.compile("0|[1-9][0-9]{0,18}")
 _DASH = "\N{EM DASH} "
 _ED25519 = b"\x01"
 _COSIGNATURE = b"\x04"
@@ -108,10 +110,8 @@ class Checkpoint:
         if len(lines) != 4 or lines[3]:
             raise MalformedError("note.1", "a checkpoint has three lines: origin, size, root")
         origin, size, root = lines[:3]
-        if not size.isascii() or not size.isdecimal() or size != size.lstrip("0") and size != "0":
+        if not _DECIMAL.fullmatch(size):
             raise MalformedError("note.1", "the size is a decimal number without leading zeros")
-        if len(size) > len(str(MAX_SIZE)):
-            raise MalformedError("note.1", "the size is too large")
         try:
             return cls(origin=origin, size=int(size), root=_from_base64(root))
         except ValueError as error:

@@ -9,10 +9,7 @@ age draws its own randomness, so sealing twice gives different bytes.
 from collections.abc import Sequence
 from typing import BinaryIO
 
-import bech32
-import pyrage
-from pyrage import passphrase as passphrases
-from pyrage import x25519
+import pyrage  # type: ignore[import-untyped]  # it ships no types
 
 from ddtp.errors import DDTPError, LockedError, MalformedError
 
@@ -24,15 +21,17 @@ _NO_KEY = "No matching keys found"
 
 def new_identity() -> str:
     """Return a fresh identity, AGE-SECRET-KEY-1..."""
-    return str(x25519.Identity.generate())
+    return str(pyrage.x25519.Identity.generate())
 
 
 def identity_of(secret: bytes) -> str:
     """Return the identity of 32 secret bytes, as `keys.derive` gives them."""
     if len(secret) != IDENTITY_BYTES:
         raise ValueError(f"an identity has {IDENTITY_BYTES} bytes")
-    words = bech32.convertbits(secret, 8, 5)
-    return str(bech32.bech32_encode("age-secret-key-", words)).upper()
+    # 256 bits in groups of 5, the last group filled up with 4 zero bits.
+    number = int.from_bytes(secret) << 4
+    groups = [number >> shift & 31 for shift in range(255, -1, -5)]
+    return _bech32("age-secret-key-", groups).upper()
 
 
 def recipient_of(identity: str) -> str:
@@ -59,7 +58,8 @@ def seal(data: bytes, recipients: Sequence[str]) -> bytes:
     Raises:
         MalformedError: seal.4, a recipient is none.
     """
-    return pyrage.encrypt(data, _recipients(recipients))
+    sealed: bytes = pyrage.encrypt(data, _recipients(recipients))
+    return sealed
 
 
 def unseal(data: bytes, identity: str) -> bytes:
@@ -72,9 +72,10 @@ def unseal(data: bytes, identity: str) -> bytes:
     key = _identity(identity)
     _check_start(data[: len(START)])
     try:
-        return pyrage.decrypt(data, [key])
+        opened: bytes = pyrage.decrypt(data, [key])
     except pyrage.DecryptError as error:
         raise _refusal(error) from None
+    return opened
 
 
 def seal_stream(source: BinaryIO, target: BinaryIO, recipients: Sequence[str]) -> None:
@@ -117,7 +118,8 @@ def unseal_stream(source: BinaryIO, target: BinaryIO, identity: str) -> None:
 
 def seal_with_passphrase(data: bytes, passphrase: str) -> bytes:
     """Return an age file that the passphrase opens; this takes about a second."""
-    return passphrases.encrypt(data, passphrase)
+    sealed: bytes = pyrage.passphrase.encrypt(data, passphrase)
+    return sealed
 
 
 def unseal_with_passphrase(data: bytes, passphrase: str) -> bytes:
@@ -129,11 +131,12 @@ def unseal_with_passphrase(data: bytes, passphrase: str) -> bytes:
     """
     _check_start(data[: len(START)])
     try:
-        return passphrases.decrypt(data, passphrase)
+        opened: bytes = pyrage.passphrase.decrypt(data, passphrase)
     except pyrage.DecryptError as error:
         if str(error) == "Decryption failed":
             raise LockedError("seal.3", "the passphrase does not open this file") from None
         raise _refusal(error) from None
+    return opened
 
 
 class _Reader:
@@ -198,21 +201,45 @@ def _refusal(error: Exception) -> DDTPError:
     return MalformedError("seal.1", f"this age file is damaged: {error}")
 
 
-def _identity(text: str) -> x25519.Identity:
+def _identity(text: str) -> pyrage.x25519.Identity:
     try:
-        return x25519.Identity.from_str(text)
+        return pyrage.x25519.Identity.from_str(text)
     except pyrage.IdentityError:
         raise MalformedError("seal.4", "this is no age identity") from None
 
 
-def _recipient(text: str) -> x25519.Recipient:
+def _recipient(text: str) -> pyrage.x25519.Recipient:
     try:
-        return x25519.Recipient.from_str(text)
+        return pyrage.x25519.Recipient.from_str(text)
     except pyrage.RecipientError:
         raise MalformedError("seal.4", "this is no age recipient (age1...)") from None
 
 
-def _recipients(texts: Sequence[str]) -> list[x25519.Recipient]:
+_BECH32_ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_BECH32_GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+
+
+def _bech32(prefix: str, groups: list[int]) -> str:
+    """Return groups of 5 bits as text with a checksum (BIP 173), as age writes keys."""
+    codes = prefix.encode("ascii")
+    check = 1
+    for group in [
+        *(code >> 5 for code in codes),
+        0,
+        *(code & 31 for code in codes),
+        *groups,
+        *[0] * 6,
+    ]:
+        top = check >> 25
+        check = (check & 0x1FFFFFF) << 5 ^ group
+        for bit, generator in enumerate(_BECH32_GENERATOR):
+            check ^= generator if top >> bit & 1 else 0
+    check ^= 1
+    checksum = [check >> shift & 31 for shift in range(25, -1, -5)]
+    return prefix + "1" + "".join(_BECH32_ALPHABET[group] for group in [*groups, *checksum])
+
+
+def _recipients(texts: Sequence[str]) -> list[pyrage.x25519.Recipient]:
     if not texts:
         raise ValueError("an age file has a recipient at least")
     return [_recipient(text) for text in texts]
