@@ -60,7 +60,7 @@ def decode(data: bytes, *, limit: int = LIMIT_BYTES, depth: int = MAX_DEPTH) -> 
     Args:
         data: Exactly one encoded value.
         limit: The most bytes to accept.
-        depth: How many arrays and maps may stand inside one another.
+        depth: How many arrays and maps that hold something may stand inside one another.
 
     Raises:
         MalformedError: cbor.1 to cbor.7.
@@ -411,7 +411,7 @@ def _scan(data: bytes, depth: int) -> None:
                 except UnicodeDecodeError:
                     raise MalformedError("cbor.7", f"text at byte {start} is no UTF-8") from None
             position = end
-        elif major in (4, 5):
+        elif major in (4, 5) and number:
             if len(open_items) > depth:
                 raise MalformedError("cbor.5", f"more than {depth} levels at byte {start}")
             # Every item has a byte at least, so a length that cannot be is refused at once.
