@@ -35,9 +35,10 @@ class Registration:
 
     def encode(self) -> bytes:
         """Return the bytes of a registration by itself, as given for a used entry."""
-        return encoding.encode(self._row())
+        return encoding.encode(self.row())
 
-    def _row(self) -> Value:
+    def row(self) -> Value:
+        """Return the row of a registration inside evidence."""
         return [self.entry, self.index, join(self.path), self.checkpoint]
 
     @classmethod
@@ -47,10 +48,11 @@ class Registration:
         Raises:
             MalformedError: cbor.1 to cbor.7, or evidence.1.
         """
-        return cls._of(encoding.decode(data))
+        return cls.of(encoding.decode(data))
 
     @classmethod
-    def _of(cls, row: Value) -> Self:
+    def of(cls, row: Value) -> Self:
+        """Return what a row holds, or refuse it (rule evidence.1)."""
         match row:
             case [bytes(leaf), int(index), bytes(path), bytes(checkpoint)]:
                 return cls(entry=leaf, index=index, path=cut(path), checkpoint=checkpoint)
@@ -86,12 +88,14 @@ class Status:
     checkpoint: bytes
     consistency: tuple[bytes, ...]
 
-    def _row(self) -> Value:
+    def row(self) -> Value:
+        """Return the row of a status inside evidence."""
         paths = [join(self.path), join(self.tile_path), join(self.consistency)]
         return [self.entry, paths[0], self.tile, paths[1], self.checkpoint, paths[2]]
 
     @classmethod
-    def _of(cls, row: Value) -> Self:
+    def of(cls, row: Value) -> Self:
+        """Return what a row holds, or refuse it (rule evidence.1)."""
         match row:
             case [bytes(leaf), bytes(path), bytes(tile), bytes(up), bytes(head), bytes(link)]:
                 return cls(
@@ -116,7 +120,7 @@ class Evidence:
 
     def encode(self) -> bytes:
         """Return the bytes of the evidence."""
-        return encoding.encode({1: self.registration._row(), 2: self.status._row()})
+        return encoding.encode({1: self.registration.row(), 2: self.status.row()})
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -126,11 +130,10 @@ class Evidence:
             MalformedError: cbor.1 to cbor.7, or evidence.1.
         """
         with Fields(encoding.decode(data), "evidence.1") as fields:
-            evidence = cls(
-                registration=Registration._of(fields.take(1, list)),
-                status=Status._of(fields.take(2, list)),
+            return cls(
+                registration=Registration.of(fields.take(1, list)),
+                status=Status.of(fields.take(2, list)),
             )
-        return evidence
 
 
 def check_registration(registration: Registration, head: Head) -> Entry:

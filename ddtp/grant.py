@@ -80,18 +80,17 @@ class Grant:
             SignatureError: cose.4, holder did not sign these bytes; cose.5, another key did.
         """
         with Fields(cose.open_sign1(data, KIND, holder), "grant.1") as fields:
-            grant = cls(
+            return cls(
                 cti=fields.take(labels.CTI, bytes),
                 audience=MemberID(fields.take(labels.AUD, str)),
                 issued_at=fields.take(labels.IAT, int),
                 expires_at=fields.take(labels.EXP, int),
                 request=Fingerprint(fields.take(labels.REQUEST, bytes)),
-                packages=tuple(map(Fingerprint, fields.take_all(labels.PACKAGES, bytes))),
+                packages=tuple(map(Fingerprint, fields.take_list(labels.PACKAGES, bytes))),
                 disclosed=fields.take(labels.DISCLOSED, bytes),
                 lock=fields.take(labels.LOCK, bytes),
                 log=fields.take(labels.LOG, str),
             )
-        return grant
 
 
 def disclosed_digest(indices: Sequence[int], leaf_hashes: Sequence[bytes]) -> bytes:

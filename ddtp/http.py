@@ -63,7 +63,9 @@ PACKAGE_DOCUMENT = Route("document", "GET", "/documents/{sha256}", NOTHING, BYTE
 # A receiver
 REQUEST_OF = Route("request", "GET", "/requests/{request}", NOTHING, REQUEST, 64 * KIB)
 GRANT = Route("grant", "POST", "/requests/{request}/grants", CBOR, CBOR, 64 * KIB)
-UPLOAD = Route("upload", "PATCH", "/requests/{request}/documents/{sha256}", BYTES, NOTHING, 4096 * MIB)
+UPLOAD = Route(
+    "upload", "PATCH", "/requests/{request}/documents/{sha256}", BYTES, NOTHING, 4096 * MIB
+)
 UPLOADED = Route("uploaded", "HEAD", "/requests/{request}/documents/{sha256}", NOTHING, NOTHING, 0)
 PRESENT = Route("present", "POST", "/requests/{request}/presentation", PRESENTATION, AGE, 8 * MIB)
 WITHDRAW = Route("withdraw", "POST", "/requests/{request}/withdrawal", CBOR, COSE, 64 * KIB)

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Final, NewType, Self
 
 from ddtp import cose, encoding, note
-from ddtp.encoding import Fields, Value
+from ddtp.encoding import Encodable, Fields, Value
 from ddtp.errors import MalformedError, SignatureError, TrustError
 from ddtp.fingerprint import Fingerprint
 from ddtp.keys import KeyID, Signer
@@ -79,9 +79,9 @@ class Member:
     purposes: tuple[str, ...]
     roles: tuple[MemberRole, ...]
 
-    def encode(self) -> Value:
+    def encode(self) -> Encodable:
         """Return the member's row of the statement."""
-        return {
+        row: dict[int, Encodable] = {
             1: self.id,
             2: dict(self.names),
             3: self.jurisdiction,
@@ -93,6 +93,7 @@ class Member:
                 for role in self.roles
             ],
         }
+        return row
 
     @classmethod
     def decode(cls, value: Value) -> Self:
@@ -102,7 +103,7 @@ class Member:
             MalformedError: network.1.
         """
         with Fields(value, "network.1") as fields:
-            member = cls(
+            return cls(
                 id=MemberID(_name(fields.take(1, str))),
                 names=_names(fields.take(2, dict)),
                 jurisdiction=_name(fields.take(3, str)),
@@ -111,7 +112,6 @@ class Member:
                 purposes=_texts(fields.take(6, list)),
                 roles=tuple(map(_role, fields.take(7, list))),
             )
-        return member
 
     def has_role(self, role: Role, origin: str, index: int) -> bool:
         """Say whether a role of this member covers an entry of a log."""
@@ -237,7 +237,7 @@ class Network:
     def encode(self) -> bytes:
         """Return the body, whose fingerprint is the statement's."""
         anchor = self.anchor
-        body: dict[int, Value] = {
+        body: dict[int, Encodable] = {
             1: None if self.network is None else bytes(self.network),
             2: None if self.previous is None else bytes(self.previous),
             3: self.version,
@@ -262,7 +262,7 @@ class Network:
             MalformedError: cbor.1 to cbor.7, or network.1.
         """
         with Fields(encoding.decode(body, limit=MAX_BYTES), "network.1") as fields:
-            network = cls(
+            return cls(
                 network=_fingerprint(fields.take_nullable(1, bytes)),
                 previous=_fingerprint(fields.take_nullable(2, bytes)),
                 version=fields.take(3, int),
@@ -275,23 +275,22 @@ class Network:
                 quorum=fields.take(10, int),
                 anchor=_anchor(fields.take_nullable(11, list)),
             )
-        return network
 
     @property
     def name(self) -> Fingerprint:
         """The fingerprint of the first body, by which the network is known."""
         return Fingerprint.of(self.encode()) if self.network is None else self.network
 
-    def member(self, id: str) -> Member:
+    def member(self, member_id: str) -> Member:
         """Return a member by its id.
 
         Raises:
             TrustError: network.6, there is no such member.
         """
         for member in self.members:
-            if member.id == id:
+            if member.id == member_id:
                 return member
-        raise TrustError("network.6", f"{id} is not a member of this network")
+        raise TrustError("network.6", f"{member_id} is not a member of this network")
 
     def log(self, origin: str) -> Log:
         """Return a log by its origin.
@@ -313,7 +312,9 @@ class Network:
         if now >= self.expires_at:
             raise TrustError("network.5", f"it expired at {self.expires_at}, it is {now}")
 
-    def check_signer(self, id: str, key: KeyID, role: Role, origin: str, index: int) -> Member:
+    def check_signer(
+        self, member_id: str, key: KeyID, role: Role, origin: str, index: int
+    ) -> Member:
         """Return the member whose key signed an entry, or refuse.
 
         Args:
@@ -323,44 +324,50 @@ class Network:
             TrustError: network.6 no such member, network.8 not a key of it or one that ended
                 before the index, network.9 no such role at the index.
         """
-        member = self.member(id)
+        member = self.member(member_id)
         row = next((row for row in member.keys if row.key == key), None)
         if row is None:
-            raise TrustError("network.8", f"the signing key is not a key of {id}")
+            raise TrustError("network.8", f"the signing key is not a key of {member_id}")
         if not _covers(row.bounds, origin, index):
-            raise TrustError("network.8", f"this key of {id} ended before index {index}")
+            raise TrustError("network.8", f"this key of {member_id} ended before index {index}")
         if not member.has_role(role, origin, index):
-            raise TrustError("network.9", f"{id} may not {role.name.lower()} at index {index}")
+            raise TrustError(
+                "network.9", f"{member_id} may not {role.name.lower()} at index {index}"
+            )
         return member
 
     def check_issuer(
-        self, id: str, key: KeyID, basis: int, type: str, origin: str, index: int
+        self, member_id: str, key: KeyID, basis: int, record_type: str, origin: str, index: int
     ) -> None:
         """Refuse an issuer without the role for this basis and record type at this index.
 
         Raises:
             TrustError: network.6, network.8, network.9.
         """
-        member = self.check_signer(id, key, Role.ISSUE, origin, index)
+        member = self.check_signer(member_id, key, Role.ISSUE, origin, index)
         for row in member.roles:
             fits = row.role == Role.ISSUE and _covers(row.bounds, origin, index)
-            if fits and basis in (row.bases or (basis,)) and type in (row.types or (type,)):
+            if (
+                fits
+                and basis in (row.bases or (basis,))
+                and record_type in (row.types or (record_type,))
+            ):
                 return
-        raise TrustError("network.9", f"{id} may not issue {type} on basis {basis}")
+        raise TrustError("network.9", f"{member_id} may not issue {record_type} on basis {basis}")
 
-    def check_speaker(self, id: str, key: KeyID, role: Role) -> Member:
+    def check_speaker(self, member_id: str, key: KeyID, role: Role) -> Member:
         """Return the member whose key signs something new, or refuse.
 
         Raises:
             TrustError: network.6 no such member, network.8 not a key in use, network.9 not a
                 role in force.
         """
-        member = self.member(id)
+        member = self.member(member_id)
         row = next((row for row in member.keys if row.key == key), None)
         if row is None or row.retired or row.bounds:
-            raise TrustError("network.8", f"the signing key is not a key in use of {id}")
+            raise TrustError("network.8", f"the signing key is not a key in use of {member_id}")
         if not any(row.role == role and not row.bounds for row in member.roles):
-            raise TrustError("network.9", f"{id} may not {role.name.lower()}")
+            raise TrustError("network.9", f"{member_id} may not {role.name.lower()}")
         return member
 
     def open_head(self, data: bytes, origin: str) -> Head:
@@ -377,9 +384,7 @@ class Network:
             checkpoint.size < log.end[0] or (checkpoint.size, checkpoint.root) == log.end
         ):
             raise TrustError("network.10", f"{origin} ended at {log.end[0]} entries")
-        others = {
-            each.name: each.key for each in self.witnesses if each.operator != log.operator
-        }
+        others = {each.name: each.key for each in self.witnesses if each.operator != log.operator}
         if not others:
             return Head(checkpoint=checkpoint, level=Level.SIGNED, witnessed_at=None)
         times = sorted(note.cosignatures(data, others).values(), reverse=True)
@@ -537,7 +542,7 @@ def _role(value: Value) -> MemberRole:
                 raise MalformedError("network.1", f"role {role} is not one of 1 to 4")
             return MemberRole(
                 role=Role(role),
-                bases=tuple(bases),
+                bases=tuple(basis for basis in bases if isinstance(basis, int)),
                 types=_texts(types),
                 bounds=_bounds(bounds),
             )
@@ -577,9 +582,7 @@ def _anchor(value: Value) -> Anchor | None:
         case [int(chain), bytes(genesis), bytes(contract), bytes(code), int(depth)]:
             if (len(genesis), len(contract), len(code)) != (32, 20, 32):
                 raise MalformedError("network.1", "an anchor's hashes have 32, 20 and 32 bytes")
-            return Anchor(
-                chain=chain, genesis=genesis, contract=contract, code=code, depth=depth
-            )
+            return Anchor(chain=chain, genesis=genesis, contract=contract, code=code, depth=depth)
     raise MalformedError("network.1", "an anchor is [chain, genesis, contract, code, depth]")
 
 
@@ -617,4 +620,3 @@ def _fingerprint(value: bytes | None) -> Fingerprint | None:
 def _check_unique(what: str, names: Sequence[object]) -> None:
     if len(set(names)) != len(names):
         raise ValueError(f"one {what} stands twice")
-

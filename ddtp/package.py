@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from ddtp import cose, encoding, entry, labels, merkle, record
-from ddtp.encoding import Fields, Value
+from ddtp.encoding import Encodable, Fields
 from ddtp.errors import DDTPError, MalformedError, ProofError
 from ddtp.fingerprint import Fingerprint
 from ddtp.keys import KeyID, Signer
@@ -74,7 +74,7 @@ class Statement:
         """Return the signed statement; provider's key must be `key_id`."""
         if provider.key_id != self.key_id:
             raise ValueError("the statement names another key than the signer's")
-        fields: dict[int, Value] = {
+        fields: dict[int, Encodable] = {
             labels.ISS: self.issuer,
             labels.EXP: self.expires_at,
             labels.IAT: self.issued_at,
@@ -106,7 +106,7 @@ class Statement:
         with Fields(cose.open_sign1(data, KIND, signed.key_id), "package.1") as fields:
             with Fields(fields.take(labels.CNF, dict), "package.1") as cnf:
                 holder = KeyID(cnf.take(labels.CNF_KID, bytes))
-            statement = cls(
+            return cls(
                 issuer=MemberID(fields.take(labels.ISS, str)),
                 key_id=signed.key_id,
                 issued_at=fields.take(labels.IAT, int),
@@ -121,7 +121,6 @@ class Statement:
                 lock=fields.take(labels.LOCK, bytes),
                 log=fields.take(labels.LOG, str),
             )
-        return statement
 
 
 def check_type_name(name: str) -> None:
@@ -207,9 +206,9 @@ class Package:
             fields.take(0, str)
             package = cls(
                 statement=fields.take(1, bytes),
-                leaves=fields.take_all(2, bytes),
+                leaves=tuple(fields.take_list(2, bytes)),
                 evidence=fields.take_nullable(3, bytes),
-                documents=fields.take_all(4, int),
+                documents=tuple(fields.take_list(4, int)),
             )
             if any(not 0 <= index < len(package.leaves) for index in package.documents):
                 raise ValueError("a document's index is that of a leaf")

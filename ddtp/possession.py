@@ -127,7 +127,7 @@ class Possession:
         """
         signed = cose.parse(data, KIND)
         with Fields(cose.open_sign1(data, KIND, signed.key_id), "possession.2") as fields:
-            possession = cls(
+            return cls(
                 audience=MemberID(fields.take(labels.AUD, str)),
                 holder=signed.key_id,
                 nonce=fields.take(labels.NONCE, bytes),
@@ -135,7 +135,6 @@ class Possession:
                 issued_at=fields.take(labels.IAT, int),
                 expires_at=fields.take(labels.EXP, int),
             )
-        return possession
 
 
 def check_possession(possession: Possession, offer: Offer, now: int, skew: int) -> None:

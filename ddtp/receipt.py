@@ -78,17 +78,16 @@ class Receipt:
         """
         signed = cose.parse(data, KIND)
         with Fields(cose.open_sign1(data, KIND, signed.key_id), "receipt.1") as fields:
-            receipt = cls(
+            return cls(
                 issuer=MemberID(fields.take(labels.ISS, str)),
                 key_id=signed.key_id,
                 request=Fingerprint(fields.take(labels.REQUEST, bytes)),
-                grants=tuple(map(Fingerprint, fields.take_all(labels.GRANTS, bytes))),
+                grants=tuple(map(Fingerprint, fields.take_list(labels.GRANTS, bytes))),
                 outcome=_outcome(fields.take(labels.OUTCOME, int)),
-                reasons=fields.take_all(labels.REASONS, str),
+                reasons=tuple(fields.take_list(labels.REASONS, str)),
                 decided_at=fields.take(labels.IAT, int),
                 retain_until=fields.take(labels.RETAIN_UNTIL, int),
             )
-        return receipt
 
 
 def check_answers(
@@ -132,12 +131,11 @@ class Answer:
         """
         with Fields(encoding.decode_file(data, KIND_OF_ANSWER), "receipt.3") as fields:
             fields.take(0, str)
-            answer = cls(
+            return cls(
                 receipt=fields.take(1, bytes),
-                used=fields.take_all(2, bytes),
+                used=tuple(fields.take_list(2, bytes)),
                 link=fields.take_nullable(3, str),
             )
-        return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,16 +193,15 @@ class Erasure:
         """
         signed = cose.parse(data, KIND_OF_ERASURE)
         with Fields(cose.open_sign1(data, KIND_OF_ERASURE, signed.key_id), "receipt.4") as fields:
-            erasure = cls(
+            return cls(
                 issuer=MemberID(fields.take(labels.ISS, str)),
                 key_id=signed.key_id,
                 request=Fingerprint(fields.take(labels.REQUEST, bytes)),
-                grants=tuple(map(Fingerprint, fields.take_all(labels.GRANTS, bytes))),
+                grants=tuple(map(Fingerprint, fields.take_list(labels.GRANTS, bytes))),
                 erased_at=fields.take(labels.IAT, int),
-                erased=fields.take_all(labels.ERASED, str),
-                kept=tuple(map(_kept, fields.take_all(labels.KEPT, list))),
+                erased=tuple(fields.take_list(labels.ERASED, str)),
+                kept=tuple(map(_kept, fields.take_list(labels.KEPT, list))),
             )
-        return erasure
 
 
 def _kept(value: list[Value]) -> Kept:

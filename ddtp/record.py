@@ -139,7 +139,9 @@ def _contents(record: Record, size: int) -> Iterator[tuple[Path, Value]]:
         yield path, record.claims[path[1:]]  # type: ignore[index]  # text but for the first
         count += 1
     sections = [
-        ((SECTION, table, part.name), part) for table, parts in record.tables.items() for part in parts
+        ((SECTION, table, part.name), part)
+        for table, parts in record.tables.items()
+        for part in parts
     ]
     for path, part in sorted(sections, key=lambda pair: order(pair[0])):
         yield path, [len(part.rows), part.begins, part.until]
@@ -244,8 +246,10 @@ def windows(indices: tuple[int, ...], disclosed: tuple[Item, ...]) -> tuple[Wind
 
 def document_of(item: Item) -> Document:
     """Return the document that a document item speaks of."""
-    media_type, size, sha256 = item.value  # type: ignore[misc]  # shape checked when opened
-    return Document(name=item.path[1], media_type=media_type, size=size, sha256=sha256)  # type: ignore[arg-type]
+    match item:
+        case Item(_, (3, str(name)), [str(media_type), int(size), bytes(sha256)]):
+            return Document(name=name, media_type=media_type, size=size, sha256=sha256)
+    raise TypeError("not a document")
 
 
 def leaf_hashes(leaves: tuple[bytes, ...]) -> list[bytes]:

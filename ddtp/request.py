@@ -10,7 +10,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from ddtp import cose, keys, labels, seal
-from ddtp.encoding import Fields, Value
+from ddtp.encoding import Encodable, Fields, Value
 from ddtp.errors import DDTPError, MalformedError
 from ddtp.fingerprint import Fingerprint
 from ddtp.keys import KeyID, Signer, SigningKey
@@ -72,10 +72,10 @@ class Want:
         if self.max_age <= 0:
             raise ValueError("an age is a positive number of seconds")
 
-    def encode(self) -> Value:
+    def encode(self) -> Encodable:
         """Return the want's row in a request."""
-        spans: list[Value] = [[each.table, each.begins, each.until] for each in self.sections]
-        return {
+        spans: list[Encodable] = [[each.table, each.begins, each.until] for each in self.sections]
+        row: dict[int, Encodable] = {
             1: list(self.types),
             2: list(self.issuers),
             3: [list(path) for path in self.required],
@@ -83,6 +83,7 @@ class Want:
             5: spans,
             6: self.max_age,
         }
+        return row
 
     @classmethod
     def decode(cls, value: Value) -> Self:
@@ -92,15 +93,14 @@ class Want:
             MalformedError: request.1.
         """
         with Fields(value, "request.1") as fields:
-            want = cls(
-                types=fields.take_all(1, str),
-                issuers=tuple(map(MemberID, fields.take_all(2, str))),
-                required=tuple(map(_path, fields.take_all(3, list))),
-                optional=tuple(map(_path, fields.take_all(4, list))),
-                sections=tuple(map(_span, fields.take_all(5, list))),
+            return cls(
+                types=tuple(fields.take_list(1, str)),
+                issuers=tuple(map(MemberID, fields.take_list(2, str))),
+                required=tuple(map(_path, fields.take_list(3, list))),
+                optional=tuple(map(_path, fields.take_list(4, list))),
+                sections=tuple(map(_span, fields.take_list(5, list))),
                 max_age=fields.take(6, int),
             )
-        return want
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +167,7 @@ class Request:
         """Return the signed request; receiver's key must be `key_id`."""
         if receiver.key_id != self.key_id:
             raise ValueError("the request names another key than the signer's")
-        fields: dict[int, Value] = {
+        fields: dict[int, Encodable] = {
             labels.ISS: self.issuer,
             labels.EXP: self.expires_at,
             labels.IAT: self.issued_at,
@@ -199,7 +199,7 @@ class Request:
         signed = cose.parse(data, KIND)
         with Fields(cose.open_sign1(data, KIND, signed.key_id), "request.1") as fields:
             purpose, sentences = _purpose(fields.take(labels.PURPOSE, list))
-            request = cls(
+            return cls(
                 issuer=MemberID(fields.take(labels.ISS, str)),
                 key_id=signed.key_id,
                 issued_at=fields.take(labels.IAT, int),
@@ -218,7 +218,6 @@ class Request:
                 use=KeyID(fields.take(labels.USE, bytes)),
                 binding=fields.take(labels.BINDING, int),
             )
-        return request
 
 
 def use_key(secret: bytes, nonce: bytes) -> SigningKey:
@@ -292,7 +291,7 @@ def _purpose(value: list[Value]) -> tuple[str, Mapping[str, str]]:
     match value:
         case [str(code), dict(sentences)]:
             if all(type(k) is str and type(v) is str for k, v in sentences.items()):
-                return code, sentences
+                return code, {str(k): str(v) for k, v in sentences.items()}
     raise MalformedError("request.1", "a purpose is [code, {language: sentence}]")
 
 

@@ -17,8 +17,7 @@ from ddtp.keys import KeyID, Signer
 from ddtp.network import MemberID
 
 KIND: Final = "submission"
-MAX_ENTRIES: Final = 10_000
-MAX_BYTES: Final = 16 * 2**20
+MAX_ENTRIES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +59,19 @@ class Submission:
                 cose.1 to cose.3.
             SignatureError: cose.4.
         """
-        signed = cose.parse(data, KIND, limit=MAX_BYTES)
-        value = cose.open_sign1(data, KIND, signed.key_id, limit=MAX_BYTES)
+        signed = cose.parse(data, KIND)
+        value = cose.open_sign1(data, KIND, signed.key_id)
         with Fields(value, "submission.1") as fields:
             drafts = fields.take(labels.ENTRIES, list)
             if not 0 < len(drafts) <= MAX_ENTRIES:
                 raise ValueError(f"a submission has 1 to {MAX_ENTRIES} entries")
-            submission = cls(
+            return cls(
                 issuer=MemberID(fields.take(labels.ISS, str)),
                 key_id=signed.key_id,
                 audience=fields.take(labels.AUD, str),
                 issued_at=fields.take(labels.IAT, int),
                 entries=tuple(entry.stamp(draft, entry.NOT_YET) for draft in drafts),
             )
-        return submission
 
 
 def check_submission(submission: Submission, origin: str) -> None:

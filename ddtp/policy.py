@@ -1,0 +1,35 @@
+"""What a receiver, or a wallet, asks of evidence and records (spec/policy.md)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from ddtp.network import Level
+
+SKEW_SECONDS: Final = 300
+MAX_SKEW_SECONDS: Final = 900
+STATUS_SECONDS: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What counts as good enough.
+
+    Attributes:
+        level: How firmly a registration must stand.
+        status_seconds: How old a status may be.
+        skew_seconds: How far clocks may differ.
+        bases: Bases that are accepted.
+        issuers: Member ids that are accepted; empty for every member that may issue.
+    """
+
+    level: Level = Level.SIGNED
+    status_seconds: int = STATUS_SECONDS
+    skew_seconds: int = SKEW_SECONDS
+    bases: frozenset[int] = frozenset({1})
+    issuers: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.skew_seconds <= MAX_SKEW_SECONDS or self.status_seconds <= 0:
+            raise ValueError("a skew is from 0 to 900 seconds, an age is positive")
+        if not self.bases <= {1, 2, 3}:
+            raise ValueError("a basis is 1, 2 or 3")

@@ -1,0 +1,724 @@
+"""The verdict: every check in order, and what may come of it (spec/verify.md).
+
+`examine` is a pure function from a `Case`, in which an actor has gathered what there is to
+know, to a `Verdict`. Three outcomes: a check that refuses has failed; one that nobody can
+answer now is unknown; what builds on such a check is unknown too. Contents come only out of
+`accept` and `contents`, which take a verdict that is verified.
+"""
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+from ddtp import entry, evidence, grant, merkle, package, record, request
+from ddtp.errors import (
+    DDTPError,
+    MalformedError,
+    Outcome,
+    ProofError,
+    SignatureError,
+    Unanswered,
+)
+from ddtp.evidence import Evidence, Registration, Standing
+from ddtp.fingerprint import Fingerprint
+from ddtp.grant import Grant
+from ddtp.network import Head, Level, MemberID, Network, Role
+from ddtp.package import Statement
+from ddtp.policy import Policy
+from ddtp.presentation import Shown
+from ddtp.receipt import Receipt, check_answers
+from ddtp.record import DOCUMENT, Item
+from ddtp.request import SAME_DEVICE, Request, Want
+
+T = TypeVar("T")
+
+
+class Profile(enum.Enum):
+    """What is asked of a case. The caller chooses it, never the sender."""
+
+    PACKAGE = "package"
+    PRESENTATION = "presentation"
+    EVIDENCE = "evidence"
+
+
+class Result(enum.Enum):
+    """What became of one check."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    NOT_APPLICABLE = "not_applicable"
+
+
+class Session(enum.Enum):
+    """In which browser session the return link of a case was opened."""
+
+    UNKNOWN = "unknown"
+    SAME = "same"
+    OTHER = "other"
+
+
+class Absent(enum.Enum):
+    """The log, under a fresh trusted checkpoint, has no such entry."""
+
+    NOT_REGISTERED = "not registered"
+
+
+Answer = Evidence | Unanswered | Absent
+UseAnswer = Registration | Unanswered | Absent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A document's file as it was read to its end: size in bytes and SHA-256."""
+
+    size: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presented:
+    """One package of a case, with what the registry and the disk say of it.
+
+    Attributes:
+        shown: The package as presented; its grant is empty in the package profile.
+        issued: Evidence of the package's entry.
+        granted: Evidence of the grant's entry.
+        documents: The files found, by item index.
+        used: The registration of the `used` entry (evidence profile).
+    """
+
+    shown: Shown
+    issued: Answer
+    granted: Answer
+    documents: Mapping[int, Found]
+    used: UseAnswer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """All that a verdict depends on.
+
+    Attributes:
+        packages: What is presented.
+        network: The network statement in force.
+        joined: Root by size of each checkpoint of each log that is known to be on the one
+            line of that log that we have seen.
+        policy: What is asked of evidence.
+        now: Unix time.
+        as_of: The time that the verdict is to speak of, when it is not now.
+        request: The signed request, None in the package profile.
+        receiver: Whose request it must be: ours, or the signer of the receipt.
+        answered: Whether the request has been answered before.
+        session: Where the return link was opened.
+        receipt: The signed receipt (evidence profile).
+        heads: Signed checkpoints that are opened already, by their bytes.
+    """
+
+    profile: Profile
+    packages: tuple[Presented, ...]
+    network: Network
+    joined: Mapping[str, Mapping[int, bytes]]
+    policy: Policy
+    now: int
+    as_of: int | None = None
+    request: bytes | None = None
+    receiver: MemberID | None = None
+    answered: bool = False
+    session: Session = Session.UNKNOWN
+    receipt: bytes | None = None
+    heads: Mapping[bytes, Head] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def time(self) -> int:
+        """The time that the verdict speaks of."""
+        return self.now if self.as_of is None else self.as_of
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One check of a verdict.
+
+    Attributes:
+        rule: The check, verify.1 to verify.22.
+        result: What became of it.
+        broken: The rule that failed or could not be checked, else None.
+        detail: What was found, in words for engineers; no contents.
+    """
+
+    rule: str
+    result: Result
+    broken: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """One package's statement and disclosed items, as verified."""
+
+    statement: Statement
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Every check in order. It has no truth value: read the outcome.
+
+    Attributes:
+        as_of: The time that it speaks of, when that is not the time of the check.
+    """
+
+    profile: Profile
+    checks: tuple[Checked, ...]
+    decided_at: int
+    as_of: int | None
+    examined: "_Examined" = field(repr=False, compare=False)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a verdict is not true or false: read its outcome")
+
+    @property
+    def outcome(self) -> Outcome:
+        """Any failed: not verified; else any unknown: could not check; else verified."""
+        results = {check.result for check in self.checks}
+        if Result.FAILED in results:
+            return Outcome.NOT_VERIFIED
+        return Outcome.COULD_NOT_CHECK if Result.UNKNOWN in results else Outcome.VERIFIED
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The rules that failed, in the order of the checks, each once."""
+        failed = (each.broken for each in self.checks if each.result is Result.FAILED)
+        return tuple(dict.fromkeys(rule for rule in failed if rule is not None))
+
+    @property
+    def unknowns(self) -> tuple[str, ...]:
+        """The rules that nobody could answer, each once."""
+        unknown = (each.broken for each in self.checks if each.result is Result.UNKNOWN)
+        return tuple(dict.fromkeys(rule for rule in unknown if rule is not None))
+
+
+_ACCEPTED: Final = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was proven: only `accept` makes one, and contents are released against it."""
+
+    verdict: Verdict
+    packages: tuple[Contents, ...]
+    _made_by: object = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self._made_by is not _ACCEPTED:
+            raise TypeError("only accept makes a Verified")
+
+
+@dataclass(slots=True)
+class _Package:
+    """What the checks of one package have found so far."""
+
+    presented: Presented
+    statement: Statement | None = None
+    items: tuple[Item, ...] = ()
+    hashes: tuple[bytes, ...] = ()
+    issued_head: Head | None = None
+    issued_entry: entry.Entry | None = None
+    grant: Grant | None = None
+    granted_head: Head | None = None
+    granted_entry: entry.Entry | None = None
+
+
+@dataclass(slots=True)
+class _Examined:
+    """A case and what its checks have found so far."""
+
+    case: Case
+    packages: tuple[_Package, ...]
+    request: Request | None = None
+
+    def head(self, data: bytes, origin: str) -> Head:
+        """Return the head that a signed checkpoint states, opened once a case."""
+        known = self.case.heads.get(data)
+        if known is not None and known.checkpoint.origin == origin:
+            return known
+        return self.case.network.open_head(data, origin)
+
+
+CheckOne = Callable[[_Examined, _Package], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: its rule, the group people see it in, what it builds on, who needs it."""
+
+    rule: str
+    group: str
+    run: CheckOne
+    after: tuple[str, ...]
+    profiles: frozenset[Profile]
+
+
+def examine(case: Case) -> Verdict:
+    """Return the outcome of every check, in the chapter's order.
+
+    In the presentation profile all checks but the last: that one is `accept`'s.
+    """
+    found = _Examined(case, tuple(map(_Package, case.packages)))
+    results: dict[str, Result] = {}
+    checked = []
+    for check in CHECKS:
+        each = _run(check, found, results)
+        results[check.rule] = each.result
+        checked.append(each)
+    return Verdict(
+        profile=case.profile,
+        checks=tuple(checked),
+        decided_at=case.now,
+        as_of=case.as_of,
+        examined=found,
+    )
+
+
+def _run(check: Check, found: _Examined, results: Mapping[str, Result]) -> Checked:
+    if found.case.profile not in check.profiles:
+        return Checked(check.rule, Result.NOT_APPLICABLE, None, "")
+    for rule in check.after:
+        if results[rule] not in (Result.PASSED, Result.NOT_APPLICABLE):
+            return Checked(check.rule, Result.UNKNOWN, rule, f"builds on {rule}")
+    unknown: Unanswered | None = None
+    note = None
+    for one in found.packages:
+        try:
+            note = check.run(found, one)
+        except DDTPError as error:
+            return Checked(check.rule, Result.FAILED, error.rule, error.detail)
+        except Unanswered as error:
+            unknown = error
+    if unknown is not None:
+        return Checked(check.rule, Result.UNKNOWN, unknown.rule, unknown.detail)
+    return Checked(check.rule, Result.PASSED, None, note or "")
+
+
+def accept(verdict: Verdict, receipt: Fingerprint, used: Sequence[Registration]) -> Verified:
+    """Return what was proven, once our own `used` entries are.
+
+    Args:
+        receipt: Fingerprint of our signed receipt, which the entries must name.
+        used: The registration of the `used` entry of each grant, in their order.
+
+    Raises:
+        DDTPError: verify.22, the verdict is not verified, or is of another time or profile; or
+            an entry is not the use of this grant for this receipt.
+        ProofError: merkle.2, merkle.3, evidence.3.
+        SignatureError: note.2, cose.4.
+    """
+    found = verdict.examined
+    if verdict.outcome is not Outcome.VERIFIED:
+        raise DDTPError("verify.22", f"the verdict is {verdict.outcome.value}")
+    if verdict.profile is not Profile.PRESENTATION or verdict.as_of is not None:
+        raise DDTPError("verify.22", "only a presentation, as of now, can be accepted")
+    if len(used) != len(found.packages):
+        raise DDTPError("verify.22", f"{len(used)} entries for {len(found.packages)} grants")
+    for one, registration in zip(found.packages, used, strict=True):
+        _check_use(found, one, receipt, registration)
+    last = Checked("verify.22", Result.PASSED, None, "")
+    return Verified(
+        verdict=Verdict(
+            profile=verdict.profile,
+            checks=(*verdict.checks[:-1], last),
+            decided_at=verdict.decided_at,
+            as_of=None,
+            examined=found,
+        ),
+        packages=_contents(found),
+        _made_by=_ACCEPTED,
+    )
+
+
+def contents(verdict: Verdict) -> tuple[Contents, ...]:
+    """Return what a package or an evidence file holds, once it is verified.
+
+    Raises:
+        DDTPError: verify.23, it is not verified, or it is a presentation, which `accept` opens.
+    """
+    if verdict.outcome is not Outcome.VERIFIED or verdict.profile is Profile.PRESENTATION:
+        raise DDTPError("verify.23", f"{verdict.profile.value}: {verdict.outcome.value}")
+    return _contents(verdict.examined)
+
+
+def _contents(found: _Examined) -> tuple[Contents, ...]:
+    return tuple(Contents(statement=_statement(one), items=one.items) for one in found.packages)
+
+
+# The checks, in the order of the chapter.
+
+
+def _decodes(found: _Examined, one: _Package) -> None:
+    one.items = tuple(map(Item.open, one.presented.shown.leaves))
+    one.hashes = tuple(map(merkle.leaf_hash, one.presented.shown.leaves))
+    if found.case.request is not None:
+        found.request = found.request or Request.open(found.case.request)
+
+
+def _statement_is_signed(found: _Examined, one: _Package) -> None:
+    one.statement = Statement.open(one.presented.shown.statement)
+
+
+def _issuer_may_issue(found: _Examined, one: _Package) -> None:
+    statement, answer = _statement(one), one.presented.issued
+    network = found.case.network
+    if found.case.time >= network.expires_at:
+        raise Unanswered("network.5", f"the network statement expired at {network.expires_at}")
+    index = answer.registration.index if isinstance(answer, Evidence) else 0
+    network.check_issuer(
+        statement.issuer,
+        statement.key_id,
+        statement.basis,
+        statement.type,
+        statement.log,
+        index,
+    )
+
+
+def _basis_and_type_are_accepted(found: _Examined, one: _Package) -> None:
+    statement, policy = _statement(one), found.case.policy
+    if statement.basis not in policy.bases:
+        raise DDTPError("policy.1", f"basis {statement.basis} is not accepted")
+    if policy.issuers and statement.issuer not in policy.issuers:
+        raise DDTPError("policy.2", f"records of {statement.issuer} are not accepted")
+    if found.request is not None and not any(map(_fits(statement), found.request.wanted)):
+        raise DDTPError("policy.3", f"{statement.type} of {statement.issuer} was not asked for")
+
+
+def _registration_is_proven(found: _Examined, one: _Package) -> None:
+    answer = _answered(one.presented.issued, "the package")
+    one.issued_head, one.issued_entry = _prove(found, answer, _statement(one).log)
+
+
+def _checkpoints_are_joined(found: _Examined, one: _Package) -> None:
+    for answer, origin in _evidence_of(found, one):
+        head = _newest(found, answer, origin).checkpoint
+        line = found.case.joined.get(origin, {})
+        if head.size not in line:
+            raise Unanswered("evidence.5", f"{origin}: nothing joins size {head.size} to ours")
+        if line[head.size] != head.root:
+            raise DDTPError("evidence.4", f"{origin} shows two trees of size {head.size}")
+
+
+def _entry_is_as_signed(found: _Examined, one: _Package) -> None:
+    fingerprint = one.presented.shown.fingerprint
+    if one.issued_entry is None:
+        raise TypeError("a check ran before the one it builds on")
+    package.check_entry(_statement(one), fingerprint, one.issued_entry)
+
+
+def _package_is_not_revoked(found: _Examined, one: _Package) -> None:
+    answer = _answered(one.presented.issued, "the package")
+    standing = _standing(found, answer, _known(one.issued_head), _statement(one).log)
+    if standing.revoked:
+        raise DDTPError("package.8", f"withdrawn by its provider, as of {standing.as_of}")
+    _check_fresh(found.case, standing)
+
+
+def _package_is_in_its_dates(found: _Examined, one: _Package) -> None:
+    package.check_time(_statement(one), found.case.time, found.case.policy.skew_seconds)
+
+
+def _items_are_in_the_tree(found: _Examined, one: _Package) -> None:
+    statement, shown = _statement(one), one.presented.shown
+    merkle.check_multiproof(
+        shown.indices, one.hashes, statement.size, shown.multiproof, statement.root
+    )
+    record.check_order(shown.indices, one.items)
+
+
+def _required_items_are_there(found: _Examined, one: _Package) -> None:
+    for want in _request(found).wanted:
+        for each in found.packages:
+            if _fits(_statement(each))(want) and _meets(want, each, found.case.time):
+                break
+        else:
+            raise DDTPError(
+                "request.8", f"no {want.types[0]} with all that is required, or none new enough"
+            )
+
+
+def _sections_are_complete(found: _Examined, one: _Package) -> None:
+    for want in _request(found).wanted:
+        fitting = [each for each in found.packages if _fits(_statement(each))(want)]
+        if not any(_covers(want, each) for each in fitting):
+            raise DDTPError("request.9", "a period asked for is not complete")
+
+
+def _documents_are_whole(found: _Examined, one: _Package) -> None:
+    shown = one.presented.shown
+    listed = [index for index, _ in shown.documents]
+    disclosed = {
+        index: record.document_of(item)
+        for index, item in zip(shown.indices, one.items, strict=True)
+        if item.path[0] == DOCUMENT
+    }
+    if found.case.profile is Profile.PACKAGE:
+        disclosed = {index: disclosed[index] for index in listed if index in disclosed}
+    if sorted(disclosed) != listed:
+        raise MalformedError("presentation.3", "documents attached are not those disclosed")
+    for index, document in disclosed.items():
+        file = one.presented.documents.get(index)
+        if file is None:
+            raise Unanswered("presentation.4", f"the file of document {index} is not here")
+        if (file.size, file.sha256) != (document.size, document.sha256):
+            raise DDTPError("presentation.5", f"the file of document {index} is another one")
+
+
+def _request_is_open(found: _Examined, one: _Package) -> None:
+    asked = _request(found)
+    if asked.issuer != found.case.receiver:
+        raise DDTPError("request.10", f"the request is of {asked.issuer}")
+    if found.case.profile is Profile.EVIDENCE:
+        return
+    request.check_open(asked, found.case.time, found.case.policy.skew_seconds)
+    if found.case.answered:
+        raise DDTPError("request.7", "the request has been answered")
+
+
+def _grant_is_signed_by_the_holder(found: _Examined, one: _Package) -> None:
+    one.grant = Grant.open(one.presented.shown.grant, _statement(one).holder)
+
+
+def _grant_is_for_us(found: _Examined, one: _Package) -> None:
+    grant.check_audience(_grant(one), _request(found).issuer)
+
+
+def _grant_covers_exactly_this(found: _Examined, one: _Package) -> None:
+    if found.case.request is None:
+        raise TypeError("a case of this profile has a request")
+    given = _grant(one)
+    grant.check_request(given, Fingerprint.of(found.case.request))
+    together = [each.presented.shown.fingerprint for each in found.packages]
+    grant.check_packages(given, together)
+    grant.check_disclosed(given, one.presented.shown.indices, one.hashes)
+
+
+def _grant_is_registered(found: _Examined, one: _Package) -> None:
+    answer = _answered(one.presented.granted, "the grant")
+    one.granted_head, one.granted_entry = _prove(found, answer, _request(found).log)
+    fingerprint = Fingerprint.of(one.presented.shown.grant)
+    asked = _request(found)
+    grant.check_entry(_grant(one), fingerprint, one.granted_entry, asked.use, asked.log)
+
+
+def _grant_is_not_revoked(found: _Examined, one: _Package) -> None:
+    answer = _answered(one.presented.granted, "the grant")
+    standing = _standing(found, answer, _known(one.granted_head), _request(found).log)
+    if standing.revoked:
+        raise DDTPError("grant.9", f"withdrawn by the holder, as of {standing.as_of}")
+    _check_fresh(found.case, standing)
+
+
+def _grant_is_in_its_dates(found: _Examined, one: _Package) -> None:
+    grant.check_time(_grant(one), found.case.time, found.case.policy.skew_seconds)
+
+
+def _sender_is_bound_to_the_session(found: _Examined, one: _Package) -> str | None:
+    if found.case.session is Session.OTHER:
+        raise DDTPError("verify.21", "the return link was opened in another session")
+    if _request(found).binding == SAME_DEVICE and found.case.session is Session.SAME:
+        return None
+    return "who sent it is not known: compare the record's subject with the applicant"
+
+
+def _grant_is_used_once(found: _Examined, one: _Package) -> None:
+    if found.case.receipt is None:
+        raise DDTPError("verify.22", "evidence holds the receipt that it is of")
+    answer = one.presented.used
+    if not isinstance(answer, Registration):
+        raise _not_given(answer, "the use")
+    receipt = Receipt.open(found.case.receipt)
+    grants = tuple(Fingerprint.of(each.presented.shown.grant) for each in found.packages)
+    asked = found.case.request or b""
+    check_answers(receipt, _request(found).issuer, Fingerprint.of(asked), grants)
+    if receipt.outcome is not Outcome.VERIFIED:
+        raise DDTPError("verify.22", "the receipt says that it was not verified")
+    found.case.network.check_signer(
+        receipt.issuer, receipt.key_id, Role.RECEIVE, _request(found).log, answer.index
+    )
+    _check_use(found, one, Fingerprint.of(found.case.receipt), answer)
+
+
+_ALL: Final = frozenset(Profile)
+_CONSENT: Final = frozenset({Profile.PRESENTATION, Profile.EVIDENCE})
+
+INTACT: Final = "intact"
+ISSUER: Final = "issuer"
+REGISTERED: Final = "registered"
+IN_FORCE: Final = "in_force"
+CONSENT: Final = "consent"
+USED_ONCE: Final = "used_once"
+
+CHECKS: Final = (
+    Check("verify.1", INTACT, _decodes, (), _ALL),
+    Check("verify.2", ISSUER, _statement_is_signed, (), _ALL),
+    Check("verify.3", ISSUER, _issuer_may_issue, ("verify.2",), _ALL),
+    Check("verify.4", ISSUER, _basis_and_type_are_accepted, ("verify.1", "verify.2"), _ALL),
+    Check("verify.5", REGISTERED, _registration_is_proven, ("verify.2",), _ALL),
+    Check("verify.6", REGISTERED, _checkpoints_are_joined, ("verify.1", "verify.5"), _ALL),
+    Check("verify.7", REGISTERED, _entry_is_as_signed, ("verify.5",), _ALL),
+    Check("verify.8", IN_FORCE, _package_is_not_revoked, ("verify.7",), _ALL),
+    Check("verify.9", IN_FORCE, _package_is_in_its_dates, ("verify.2",), _ALL),
+    Check("verify.10", INTACT, _items_are_in_the_tree, ("verify.1", "verify.2"), _ALL),
+    Check("verify.11", CONSENT, _required_items_are_there, ("verify.10",), _CONSENT),
+    Check("verify.12", CONSENT, _sections_are_complete, ("verify.10",), _CONSENT),
+    Check("verify.13", INTACT, _documents_are_whole, ("verify.10",), _ALL),
+    Check("verify.14", CONSENT, _request_is_open, ("verify.1",), _CONSENT),
+    Check("verify.15", CONSENT, _grant_is_signed_by_the_holder, ("verify.2",), _CONSENT),
+    Check("verify.16", CONSENT, _grant_is_for_us, ("verify.14", "verify.15"), _CONSENT),
+    Check("verify.17", CONSENT, _grant_covers_exactly_this, ("verify.1", "verify.15"), _CONSENT),
+    Check("verify.18", CONSENT, _grant_is_registered, ("verify.14", "verify.15"), _CONSENT),
+    Check("verify.19", IN_FORCE, _grant_is_not_revoked, ("verify.18",), _CONSENT),
+    Check("verify.20", IN_FORCE, _grant_is_in_its_dates, ("verify.15",), _CONSENT),
+    Check("verify.21", CONSENT, _sender_is_bound_to_the_session, ("verify.14",), _CONSENT),
+    Check(
+        "verify.22", USED_ONCE, _grant_is_used_once, ("verify.18",), frozenset({Profile.EVIDENCE})
+    ),
+)
+
+
+# What the checks share.
+
+
+def _statement(one: _Package) -> Statement:
+    return _known(one.statement)
+
+
+def _grant(one: _Package) -> Grant:
+    return _known(one.grant)
+
+
+def _request(found: _Examined) -> Request:
+    return _known(found.request)
+
+
+def _known(value: T | None) -> T:
+    if value is None:
+        raise TypeError("a check ran before the one it builds on")
+    return value
+
+
+def _answered(answer: Answer, what: str) -> Evidence:
+    if isinstance(answer, Evidence):
+        return answer
+    raise _not_given(answer, what)
+
+
+def _not_given(answer: Unanswered | Absent, what: str) -> DDTPError | Unanswered:
+    if isinstance(answer, Unanswered):
+        return answer
+    return DDTPError("evidence.6", f"{what} is not registered")
+
+
+def _prove(found: _Examined, answer: Evidence, origin: str) -> tuple[Head, entry.Entry]:
+    """Return the head and entry that evidence proves at the level asked; else unknown.
+
+    What does not prove counts as absent, and here nobody is left to ask for more.
+    """
+    found.case.network.log(origin)
+    try:
+        head = found.head(answer.registration.checkpoint, origin)
+        proven = evidence.check_registration(answer.registration, head)
+        if head.level < found.case.policy.level:
+            newest = found.head(answer.status.checkpoint, origin)
+            evidence.check_joined(head.checkpoint, newest.checkpoint, answer.status.consistency)
+            evidence.check_level(newest, found.case.policy.level)
+    except (MalformedError, ProofError, SignatureError) as error:
+        raise Unanswered(error.rule, f"evidence of {origin}: {error.detail}") from error
+    return head, proven
+
+
+def _standing(found: _Examined, answer: Evidence, first: Head, origin: str) -> Standing:
+    try:
+        newest = found.head(answer.status.checkpoint, origin)
+        if found.case.network.witnesses:
+            evidence.check_level(newest, Level.WITNESSED)
+        return evidence.check_status(answer, first, newest)
+    except (MalformedError, ProofError, SignatureError) as error:
+        raise Unanswered(error.rule, f"status of {origin}: {error.detail}") from error
+
+
+def _check_fresh(case: Case, standing: Standing) -> None:
+    """Call unknown what a status too old, or of the future, says."""
+    if case.time - standing.as_of > case.policy.status_seconds:
+        raise Unanswered("evidence.7", f"the status is of {standing.as_of}, it is {case.time}")
+    if standing.as_of - case.time > case.policy.skew_seconds:
+        raise Unanswered("evidence.8", f"the status is of {standing.as_of}, it is {case.time}")
+
+
+def _evidence_of(found: _Examined, one: _Package) -> list[tuple[Evidence, str]]:
+    """Return what evidence there is of a package and its grant, with the log of each."""
+    given = []
+    if isinstance(one.presented.issued, Evidence):
+        given.append((one.presented.issued, _statement(one).log))
+    if isinstance(one.presented.granted, Evidence) and found.request is not None:
+        given.append((one.presented.granted, found.request.log))
+    return given
+
+
+def _newest(found: _Examined, answer: Evidence, origin: str) -> Head:
+    try:
+        return found.head(answer.status.checkpoint, origin)
+    except (MalformedError, SignatureError) as error:
+        raise Unanswered(error.rule, f"status of {origin}: {error.detail}") from error
+
+
+def _check_use(
+    found: _Examined, one: _Package, receipt: Fingerprint, registration: Registration
+) -> None:
+    """Refuse a registration that is not the use of this grant for this receipt."""
+    asked = _request(found)
+    answer = _answered(one.presented.granted, "the grant")
+    head = found.head(registration.checkpoint, asked.log)
+    evidence.check_level(head, found.case.policy.level)
+    used = evidence.check_registration(registration, head)
+    if not isinstance(used, entry.Used) or used.index != answer.registration.index:
+        raise DDTPError("verify.22", "the entry uses another grant")
+    if used.receipt != receipt:
+        raise DDTPError("verify.22", "the grant was used for another receipt")
+    entry.check_use(used, asked.log, asked.use)
+
+
+def _fits(statement: Statement) -> Callable[[Want], bool]:
+    """Return whether a want is of this statement's type and issuer."""
+
+    def fits(want: Want) -> bool:
+        return statement.type in want.types and (
+            not want.issuers or statement.issuer in want.issuers
+        )
+
+    return fits
+
+
+def _meets(want: Want, one: _Package, time: int) -> bool:
+    """Say whether a package shows what a want requires, and is new enough."""
+    ends = [each.until for each in record.windows(one.presented.shown.indices, one.items)]
+    newest = max(ends, default=_statement(one).issued_at)
+    if time - newest > want.max_age:
+        return False
+    paths = [item.path for item in one.items]
+    return all(any(path[: len(asked)] == asked for path in paths) for asked in want.required)
+
+
+def _covers(want: Want, one: _Package) -> bool:
+    """Say whether complete sections cover every span of a want without a gap."""
+    shown = [
+        each for each in record.windows(one.presented.shown.indices, one.items) if each.complete
+    ]
+    for span in want.sections:
+        reached = span.begins
+        for each in sorted(shown, key=lambda window: window.begins):
+            if each.table == span.table and each.begins <= reached:
+                reached = max(reached, each.until)
+        if reached < span.until:
+            return False
+    return True
