@@ -56,6 +56,21 @@ CONSISTENCY = Route("consistency", "GET", "/consistency/{old}/{size}", NOTHING, 
 # Anybody who relays a log, and the log itself
 EVIDENCE_OF = Route("evidence", "GET", "/evidence/{index}", NOTHING, CBOR, 64 * KIB)
 NETWORK_FILE = Route("network", "GET", "/network", NOTHING, NETWORK, 16 * MIB)
+# Providers and receivers relay what a wallet may read of a log, so that it need not ask the log
+RELAYED_CHECKPOINT = Route(
+    "relayed-checkpoint", "GET", "/logs/{origin}/checkpoint", NOTHING, TEXT, 64 * KIB
+)
+RELAYED_EVIDENCE = Route(
+    "relayed-evidence", "GET", "/logs/{origin}/evidence/{index}", NOTHING, CBOR, 64 * KIB
+)
+RELAYED_CONSISTENCY = Route(
+    "relayed-consistency",
+    "GET",
+    "/logs/{origin}/consistency/{old}/{size}",
+    NOTHING,
+    CBOR,
+    64 * KIB,
+)
 # A provider
 OFFER = Route("offer", "GET", "/offers/{offer}", NOTHING, CBOR, 64 * KIB)
 COLLECT = Route("collect", "POST", "/offers/{offer}", CBOR, PACKAGE, 64 * MIB)
@@ -79,6 +94,9 @@ ROUTES: Final = (
     CONSISTENCY,
     EVIDENCE_OF,
     NETWORK_FILE,
+    RELAYED_CHECKPOINT,
+    RELAYED_EVIDENCE,
+    RELAYED_CONSISTENCY,
     OFFER,
     COLLECT,
     PACKAGE_DOCUMENT,
