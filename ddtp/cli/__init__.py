@@ -133,9 +133,9 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 def _prepare_streams() -> None:
     """Make every character printable, whatever the locale says, and survive closed streams."""
-    sys.stdin = sys.stdin or Path(os.devnull).open()
-    sys.stdout = sys.stdout or Path(os.devnull).open("w")
-    sys.stderr = sys.stderr or Path(os.devnull).open("w")
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115 - open as long as we run
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - open as long as we run
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - open as long as we run
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -51,13 +51,13 @@ def system(error: OSError) -> int:
     named = isinstance(error.filename, str | bytes | os.PathLike)
     where = os.fsdecode(error.filename) if named else "a file"
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
-        return refused(DDTPError("cli.5", f"{where}: {error.strerror}"))
+        return refused(DDTPError("cli.4", f"{where}: {error.strerror}"))
     if isinstance(error, PermissionError):
-        return refused(LockedError("cli.6", f"{where}: {error.strerror}"))
+        return refused(LockedError("cli.5", f"{where}: {error.strerror}"))
     if error.errno in _FULL:
-        return refused(StorageError("cli.10", f"{where}: {error.strerror}"))
+        return refused(StorageError("cli.13", f"{where}: {error.strerror}"))
     if isinstance(error, ConnectionError | TimeoutError) or error.errno == errno.ENETUNREACH:
-        return refused(Unanswered("cli.12", str(error.strerror or type(error).__name__)))
+        return refused(Unanswered("web.11", str(error.strerror or type(error).__name__)))
     return fault(error)
 
 

@@ -1,4 +1,4 @@
-"""The guarded client: what every room calls others with (spec/web.md, rules web.12 to web.18).
+"""The guarded client: what every room calls others with (spec/web.md, rules web.11 to web.17).
 
 It follows no redirect, asks no proxy, speaks https to everything but this
 machine, and reads no more than a route promises. A peer that answers a refusal
@@ -81,8 +81,8 @@ class Client:
             parts: Values for the placeholders of the route's path.
 
         Raises:
-            DDTPError: The server refused by that rule, or web.14 for an address we do not call.
-            Unanswered: web.12, web.13, web.15, web.16 or web.18, or what the server could not say.
+            DDTPError: The server refused by that rule, or web.13 for an address we do not call.
+            Unanswered: web.11, web.12, web.14, web.15 or web.17, or what the server could not say.
         """
         url = route.url(base, **parts)
         async with self._answer(route, url, body or None, headers or {}) as response:
@@ -135,7 +135,7 @@ class Client:
             offset = _offset(response)
         size = source.seek(0, 2)
         if offset > size:
-            raise Unanswered("web.16", f"the server says it has {offset} of {size} bytes")
+            raise Unanswered("web.15", f"the server says it has {offset} of {size} bytes")
         source.seek(offset)
         more |= {OFFSET: str(offset), "Upload-Length": str(size)}
         more[hdrs.CONTENT_LENGTH] = str(size - offset)
@@ -168,24 +168,24 @@ class Client:
                 await _check(response, route)
                 yield response
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Unanswered("web.12", f"{_place(url)}: {_reason(error)}") from error
+            raise Unanswered("web.11", f"{_place(url)}: {_reason(error)}") from error
 
 
 def check_url(url: str) -> None:
     """Refuse an address that we do not call.
 
     Raises:
-        MalformedError: Rule web.14, it is neither https nor on this machine, or carries a name.
+        MalformedError: Rule web.13, it is neither https nor on this machine, or carries a name.
     """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise MalformedError("web.14", f"{url[:80]!r} is no address") from error
+        raise MalformedError("web.13", f"{url[:80]!r} is no address") from error
     if not host or parts.username is not None or parts.password is not None:
-        raise MalformedError("web.14", f"{url[:80]!r} is no address that we call")
+        raise MalformedError("web.13", f"{url[:80]!r} is no address that we call")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise MalformedError("web.14", f"{parts.scheme}://{host[:80]}: https is needed")
+        raise MalformedError("web.13", f"{parts.scheme}://{host[:80]}: https is needed")
 
 
 def is_loopback(host: str) -> bool:
@@ -203,17 +203,18 @@ async def _check(response: aiohttp.ClientResponse, route: Route) -> None:
     place, status = _place(str(response.url)), response.status
     kind = response.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
     if 300 <= status < 400:
-        raise Unanswered("web.13", f"{place} answered {status}")
+        raise Unanswered("web.12", f"{place} answered {status}")
     if status >= 400:
         if kind != problem.MEDIA_TYPE:
-            rule = "web.18" if status >= 500 else "web.16"
-            raise Unanswered(rule, f"{place} answered {status} without a reason of this protocol")
+            if status >= 500:
+                raise Unanswered("web.17", f"{place} answered {status}")
+            raise Unanswered("web.15", f"{place} answered {status}, and not by this protocol")
         await _raise(response, place)
     if response.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
-        raise Unanswered("web.16", f"{place} answered with an encoded body")
+        raise Unanswered("web.15", f"{place} answered with an encoded body")
     if route.gives and kind != route.gives.partition(";")[0]:
         raise Unanswered(
-            "web.16", f"{place} answered with {kind[:40] or 'no type'}, not {route.gives}"
+            "web.15", f"{place} answered with {kind[:40] or 'no type'}, not {route.gives}"
         )
 
 
@@ -222,7 +223,7 @@ async def _raise(response: aiohttp.ClientResponse, place: str) -> None:
         rule, detail = problem.rule_in(await _whole(response, problem.MOST_BYTES))
     except MalformedError as error:
         if response.status >= 500:
-            raise Unanswered("web.18", f"{place} answered {response.status}") from error
+            raise Unanswered("web.17", f"{place} answered {response.status}") from error
         raise
     if response.status >= 500 or words.refusal(rule).retryable:
         raise Unanswered(rule, f"{place}: {detail}")
@@ -241,7 +242,7 @@ async def _pieces(response: aiohttp.ClientResponse, limit: int) -> AsyncIterator
     async for piece in response.content.iter_any():
         size += len(piece)
         if size > limit:
-            raise Unanswered("web.15", f"{_place(str(response.url))}: more than {limit} bytes")
+            raise Unanswered("web.14", f"{_place(str(response.url))}: more than {limit} bytes")
         yield piece
 
 
@@ -253,7 +254,7 @@ async def _read(source: BinaryIO) -> AsyncIterator[bytes]:
 def _offset(response: aiohttp.ClientResponse) -> int:
     text = response.headers.get(OFFSET, "")
     if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise Unanswered("web.16", f"{_place(str(response.url))} gave no offset")
+        raise Unanswered("web.15", f"{_place(str(response.url))} gave no offset")
     return int(text)
 
 

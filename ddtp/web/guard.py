@@ -1,4 +1,4 @@
-"""What stands between a stranger and a handler (spec/web.md, rules web.1 to web.9 and web.11).
+"""What stands between a stranger and a handler (spec/web.md, rules web.1 to web.10).
 
 aiohttp by itself answers any Host, waits for ever for half-sent bodies and unpacks
 compressed ones; a handler behind this guard meets none of that.
@@ -165,9 +165,9 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         # The caller went away within the body; nobody will read this answer.
         rule, response = "web.5", _refuse(request, DDTPError("web.5", type(error).__name__))
     except Exception as error:  # noqa: BLE001 - the top of a call: a bug is told to us, not to the caller
-        rule = "web.11"
+        rule = "web.10"
         log.error("fault", extra={"request_id": request[REQUEST_ID], **place_of(error)})  # noqa: TRY400 - the text of an error may hold contents
-        response = _refuse(request, DDTPError("web.11", f"request {request[REQUEST_ID]}"))
+        response = _refuse(request, DDTPError("web.10", f"request {request[REQUEST_ID]}"))
     route = request.get(ROUTE)
     fields = {
         "request_id": request[REQUEST_ID],
@@ -242,7 +242,7 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> DDTPError:
 def _refuse(request: web.Request, error: DDTPError | Unanswered) -> web.StreamResponse:
     if not words.is_known(error.rule):
         log.error("fault", extra={"error": "a rule without a row", "place": error.rule})
-        error = DDTPError("web.11", f"request {request[REQUEST_ID]}")
+        error = DDTPError("web.10", f"request {request[REQUEST_ID]}")
     told = Problem.of(error, language(request))
     response = _body_for(request, told)
     if isinstance(error, Unanswered):

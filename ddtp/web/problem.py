@@ -70,16 +70,16 @@ def rule_in(body: bytes) -> tuple[str, str]:
     """Return the rule and detail that a problem body names.
 
     Raises:
-        MalformedError: Rule web.17, this is not a problem, or of a rule that we do not know.
+        MalformedError: Rule web.16, this is not a problem, or of a rule that we do not know.
     """
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise MalformedError("web.17", "refused without a problem body") from error
+        raise MalformedError("web.16", "refused without a problem body") from error
     if not isinstance(fields, dict):
-        raise MalformedError("web.17", "refused without a problem body")
+        raise MalformedError("web.16", "refused without a problem body")
     members = cast("Mapping[str, object]", fields)
     rule, detail = members.get("rule"), members.get("detail")
     if not isinstance(rule, str) or not words.is_known(rule):
-        raise MalformedError("web.17", f"refused by a rule that we do not know: {str(rule)[:40]!r}")
+        raise MalformedError("web.16", f"refused by a rule that we do not know: {str(rule)[:40]!r}")
     return rule, str(detail)[:MOST_DETAIL] if isinstance(detail, str) else ""

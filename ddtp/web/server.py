@@ -106,7 +106,7 @@ async def serve(
         names: Further values of Host that are ours, as in {"records.bank.example"}.
 
     Raises:
-        ConflictError: Rule web.19, somebody else listens there.
+        ConflictError: Rule web.18, somebody else listens there.
     """
     listening = _listen(host, port)
     bound = listening.getsockname()[1]
@@ -165,7 +165,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        raise ConflictError("web.19", f"{host}:{port}") from error
+        raise ConflictError("web.18", f"{host}:{port}") from error
 
 
 def _is_full(runner: web.AppRunner) -> bool:

@@ -1,0 +1,52 @@
+"""Files that hold one signing key: three lines of text, mode 0600 (spec/cli.md).
+
+    # ddtp key: whoever has this file can sign in its name
+    public: did:key:z6Mk...
+    secret: 64 hexadecimal digits
+
+The public line lets a person tell files apart, and lets us notice a damaged one.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from ddtp.cli import files
+from ddtp.errors import MalformedError
+from ddtp.keys import SigningKey
+
+MOST_BYTES: Final = 4096
+_FORM: Final = re.compile(
+    rb"# ddtp key[^\r\n]*\r?\npublic: (did:key:z[1-9A-HJ-NP-Za-km-z]{40,60})\r?\n"
+    rb"secret: ([0-9a-f]{64})\r?\n?"
+)
+
+
+def read(path: Path) -> SigningKey:
+    """Return the key that a file holds.
+
+    Raises:
+        LockedError: Rule cli.7, others can read the file.
+        MalformedError: Rule cli.8, it is no key file, or a damaged one.
+    """
+    match = _FORM.fullmatch(files.read_secret(path, limit=MOST_BYTES))
+    if match is None:
+        raise MalformedError("cli.8", f"{path} is no key file")
+    key = SigningKey(bytes.fromhex(match[2].decode()))
+    if key.key_id.text != match[1].decode():
+        raise MalformedError("cli.8", f"{path}: its two lines do not belong together")
+    return key
+
+
+def write(path: Path, seed: bytes, *, force: bool = False) -> None:
+    """Write a key file from a 32-byte seed.
+
+    Raises:
+        ConflictError: Rule cli.2, the file exists and force is not given.
+    """
+    text = (
+        "# ddtp key: whoever has this file can sign in its name\n"
+        f"public: {SigningKey(seed).key_id.text}\n"
+        f"secret: {seed.hex()}\n"
+    )
+    files.write_secret(path, text.encode(), force=force)

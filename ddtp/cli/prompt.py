@@ -1,0 +1,71 @@
+"""Questions to a person: only where one sits there, never for what an option can say."""
+
+import getpass
+from pathlib import Path
+
+from ddtp.cli import files
+from ddtp.cli.console import console, print_err
+from ddtp.errors import DDTPError, LockedError, MalformedError
+
+MOST_BYTES = 4096
+
+
+def ask(question: str, option: str) -> str:
+    """Return what a person answers.
+
+    Args:
+        question: One line, without a colon.
+        option: What answers it without asking, as in "--name TEXT".
+
+    Raises:
+        DDTPError: Rule cli.1, there is nobody to ask.
+    """
+    _need_somebody(question, option)
+    print_err(f"{question}: ")
+    return input().strip()
+
+
+def confirm(question: str, option: str = "--yes") -> bool:
+    """Return whether a person says yes; anything but a clear yes is no."""
+    return ask(f"{question} [y/N]", option).lower() in ("y", "yes", "s", "sim", "是")
+
+
+def passphrase(question: str, file: Path | None) -> str:
+    """Return a passphrase from a file's first line, or from a person.
+
+    Raises:
+        LockedError: Rule cli.7, others can read the file.
+        DDTPError: Rule cli.1, no file is given and there is nobody to ask.
+    """
+    if file is not None:
+        return _first_line(file)
+    _need_somebody(question, "--passphrase-file FILE")
+    return getpass.getpass(f"{question}: ")
+
+
+def new_passphrase(question: str, file: Path | None) -> str:
+    """Return a passphrase chosen now; a person types it twice.
+
+    Raises:
+        LockedError: Rule cli.12, the two differ, or it is empty; rule cli.7 as for `passphrase`.
+        DDTPError: Rule cli.1, no file is given and there is nobody to ask.
+    """
+    chosen = passphrase(question, file)
+    if not chosen:
+        raise LockedError("cli.12", "it is empty")
+    if file is None and getpass.getpass(f"{question} (again): ") != chosen:
+        raise LockedError("cli.12", "the two were not the same")
+    return chosen
+
+
+def _first_line(file: Path) -> str:
+    data = files.read_secret(file, limit=MOST_BYTES)
+    try:
+        return data.decode().partition("\n")[0].rstrip("\r")
+    except UnicodeDecodeError as error:
+        raise MalformedError("cli.6", f"{file} is not UTF-8 text") from error
+
+
+def _need_somebody(question: str, option: str) -> None:
+    if not console().may_ask:
+        raise DDTPError("cli.1", f"{question}: give {option}")
