@@ -75,7 +75,7 @@ class Status:
 
 Entry = Issued | Granted | Used | Revoked | Status
 _KINDS: Final = {Issued: ISSUED, Granted: GRANTED, Used: USED, Revoked: REVOKED, Status: STATUS}
-AnyEntry = TypeVar("AnyEntry", Issued, Granted, Used, Revoked, Status)
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 
 def encode(entry: Entry) -> bytes:
