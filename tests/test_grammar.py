@@ -1,0 +1,132 @@
+"""spec/ddtp.cddl accepts every real message, and is not so wide that it accepts another."""
+
+from pathlib import Path
+
+import pytest
+from cddl_verifier import Validator
+
+from ddtp import cose, encoding, entry, network
+from ddtp.possession import Offer, Possession, Redemption
+from ddtp.receipt import Answer, Erasure, Kept, Receipt
+from ddtp.submission import Registration, Submission, Withdrawal, encode_revocation
+from tests import builders
+
+GRAMMAR = (Path(__file__).parent.parent / "spec" / "ddtp.cddl").read_text()
+TRANSFER = builders.transfer(record=builders.RECORD_WITH_DOCUMENT)
+RECEIPT = TRANSFER.receipt()
+SIGNED_RECEIPT = RECEIPT.sign(builders.RECEIVER_KEY)
+FINGERPRINT = TRANSFER.package.fingerprint
+
+
+def payload(signed: bytes, kind: str) -> bytes:
+    return cose.parse(signed, kind).payload
+
+
+def erasure() -> bytes:
+    return Erasure(
+        issuer=builders.RECEIVER,
+        key_id=builders.RECEIVER_KEY.key_id,
+        request=RECEIPT.request,
+        grants=RECEIPT.grants,
+        erased_at=builders.NOW,
+        erased=("items",),
+        kept=(Kept(what="grant", until=builders.NOW + 1, law="demo"),),
+    ).sign(builders.RECEIVER_KEY)
+
+
+def possession() -> bytes:
+    return Possession(
+        audience=builders.PROVIDER,
+        holder=builders.HOLDER_KEY.key_id,
+        nonce=bytes(16),
+        record="h1",
+        issued_at=1,
+        expires_at=2,
+    ).sign(builders.HOLDER_KEY)
+
+
+def submission() -> bytes:
+    issued = builders.issued_entry(TRANSFER.package, TRANSFER.statement)
+    return Submission(
+        issuer=builders.PROVIDER,
+        key_id=builders.PROVIDER_KEY.key_id,
+        audience=builders.ORIGIN,
+        issued_at=builders.NOW,
+        entries=(issued,),
+    ).sign(builders.PROVIDER_KEY)
+
+
+def offer() -> bytes:
+    return Offer(
+        provider=builders.PROVIDER,
+        record="h1",
+        type="bank-statement/1",
+        nonce=bytes(16),
+        expires_at=1,
+    ).encode()
+
+
+def disclosed() -> bytes:
+    leaves = [bytes(32)]
+    return encoding.encode([[index, leaf] for index, leaf in enumerate(leaves)])
+
+
+SHOWN = TRANSFER.shown
+EVIDENCE = TRANSFER.log.evidence(TRANSFER.issued_index)
+MESSAGES = {
+    "signed-statement": SHOWN.statement,
+    "statement": payload(SHOWN.statement, "statement"),
+    "signed-possession": possession(),
+    "possession": payload(possession(), "possession"),
+    "signed-request": TRANSFER.signed_request,
+    "request": payload(TRANSFER.signed_request, "request"),
+    "signed-grant": SHOWN.grant,
+    "grant": payload(SHOWN.grant, "grant"),
+    "disclosed": disclosed(),
+    "signed-receipt": SIGNED_RECEIPT,
+    "receipt": payload(SIGNED_RECEIPT, "receipt"),
+    "signed-erasure": erasure(),
+    "erasure": payload(erasure(), "erasure"),
+    "signed-submission": submission(),
+    "submission": payload(submission(), "submission"),
+    "revocation": encode_revocation(3, bytes(32), 2),
+    "evidence": EVIDENCE.encode(),
+    "registration": EVIDENCE.registration.encode(),
+    "network": builders.WITNESSED_NETWORK.encode(),
+    "network-signature": network.sign(builders.NETWORK, builders.GOVERNORS[0]),
+    "network-file": network.encode_file([builders.signed(builders.NETWORK)]),
+    "package-file": TRANSFER.package.encode(),
+    "presentation": TRANSFER.presentation.encode(),
+    "answer": Answer(receipt=SIGNED_RECEIPT, used=(), link=None).encode(),
+    "offer": offer(),
+    "redemption": Redemption(code=bytes(16), possession=possession()).encode(),
+    "registration-asked": Registration(grant=FINGERPRINT, lock=bytes(32)).encode(),
+    "withdrawal": Withdrawal(grant=FINGERPRINT, key=bytes(32)).encode(),
+    **{
+        f"item {n}": leaf
+        for n, leaf in enumerate(TRANSFER.package.leaves)
+        if n % 20 == 0 or n > len(TRANSFER.package.leaves) - 32
+    },
+    "issued": entry.encode(entry.Issued(FINGERPRINT, bytes(32), builders.HOLDER_KEY.key_id, 1)),
+    "granted": entry.encode(entry.Granted(FINGERPRINT, bytes(32), builders.HOLDER_KEY.key_id, 1)),
+    "used": entry.encode(entry.Used(1, FINGERPRINT, bytes(64), 1)),
+    "revoked": entry.encode(entry.Revoked(1, bytes(32), 4, 1)),
+    "status-entry": entry.encode(entry.Status(bytes(32), 1)),
+}
+
+
+VALIDATOR = Validator(GRAMMAR)
+
+
+def accepts(rule: str, data: bytes) -> bool:
+    return bool(VALIDATOR.validate(data, root_type=rule, require_deterministic=True).valid)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_grammar_accepts_a_real_message(name: str) -> None:
+    assert accepts(name.split()[0], MESSAGES[name])
+
+
+@pytest.mark.parametrize("name", [name for name in MESSAGES if not name.startswith("item")])
+def test_the_grammar_refuses_another_message(name: str) -> None:
+    assert not accepts(name, encoding.encode([1, b"something else"]))
