@@ -6,7 +6,6 @@ statement's business (ddtp.network). One library verifies, by one strict rule.
 """
 
 import hmac
-from hashlib import sha256
 from typing import Protocol, Self
 
 from nacl import bindings
@@ -145,10 +144,10 @@ def derive(secret: bytes, info: bytes, length: int = 32) -> bytes:
     """
     if not 0 < length <= 255 * 32:
         raise ValueError("HKDF gives 1 to 8160 bytes")
-    extracted = hmac.digest(bytes(32), secret, sha256)
+    extracted = hmac.digest(bytes(32), secret, "sha256")
     block = output = b""
     for counter in range(1, -(-length // 32) + 1):
-        block = hmac.digest(extracted, block + info + bytes([counter]), sha256)
+        block = hmac.digest(extracted, block + info + bytes([counter]), "sha256")
         output += block
     return output[:length]
 

@@ -258,6 +258,8 @@ def _check_signed(note: Note, name: str, key_id: KeyID) -> None:
 
 def _check_line(text: str, line: NoteSignature, key_id: KeyID) -> int:
     time = int.from_bytes(line.signature[:_TIME_BYTES])
+    if time > MAX_TIME:
+        raise SignatureError("note.5", "a cosignature of an impossible time")
     keys.verify(key_id, line.signature[_TIME_BYTES:], _cosigned(text, time))
     return time
 

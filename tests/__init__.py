@@ -1,0 +1,1 @@
+"""The tests mirror the chapters of spec/; run them with `make test`."""

@@ -1,0 +1,1 @@
+"""Vectors, libraries and programs that others made, held against ours."""
