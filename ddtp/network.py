@@ -442,7 +442,6 @@ def decode_file(data: bytes) -> tuple[Statement, ...]:
         MalformedError: cbor.1 to cbor.8, or network.1.
     """
     with Fields(encoding.decode_file(data, KIND_OF_FILE, limit=MAX_BYTES), "network.1") as fields:
-        fields.take(0, str)
         rows = fields.take(1, list)
         if not rows:
             raise ValueError("a network file holds at least one version")

@@ -203,7 +203,6 @@ class Package:
         """
         value = encoding.decode_file(data, KIND_OF_FILE, limit=MAX_BYTES)
         with Fields(value, "package.2") as fields:
-            fields.take(0, str)
             package = cls(
                 statement=fields.take(1, bytes),
                 leaves=tuple(fields.take_list(2, bytes)),

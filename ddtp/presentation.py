@@ -115,7 +115,6 @@ class Presentation:
         """
         value = encoding.decode_file(data, KIND_OF_FILE, limit=MAX_BYTES)
         with Fields(value, "presentation.1") as fields:
-            fields.take(0, str)
             presentation = cls(
                 packages=tuple(map(Shown.decode, fields.take(1, list))),
                 reply=fields.take(2, str),

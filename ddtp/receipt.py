@@ -130,7 +130,6 @@ class Answer:
             MalformedError: cbor.1 to cbor.8, or receipt.3.
         """
         with Fields(encoding.decode_file(data, KIND_OF_ANSWER), "receipt.3") as fields:
-            fields.take(0, str)
             return cls(
                 receipt=fields.take(1, bytes),
                 used=tuple(fields.take_list(2, bytes)),
