@@ -332,7 +332,7 @@ def test_any_bytes_look_like_something(data: bytes) -> None:
 
 @given(st.binary(max_size=40))
 def test_any_file_gives_fields_or_a_malformed_error(data: bytes) -> None:
-    assert malformed_rule(lambda: encoding.decode_file(data, "package")) == "cbor.8"
+    assert malformed_rule(lambda: encoding.decode_file(data, "package")).startswith("cbor.")
     ours = encoding.SELF_DESCRIBED + data
     assert malformed_rule(lambda: encoding.decode_file(ours, "package")).startswith("cbor.")
 
