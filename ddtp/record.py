@@ -143,6 +143,9 @@ def _contents(record: Record, size: int) -> Iterator[tuple[Path, Value]]:
         for table, parts in record.tables.items()
         for part in parts
     ]
+    names = {document.name for document in record.documents}
+    if len({path for path, _ in sections}) < len(sections) or len(names) < len(record.documents):
+        raise ValueError("a part of a table or a document stands twice")
     for path, part in sorted(sections, key=lambda pair: order(pair[0])):
         yield path, [len(part.rows), part.begins, part.until]
         for n, row in enumerate(part.rows):
@@ -177,9 +180,9 @@ def order(path: Path) -> Order:
 
 
 def _key(label: int | str) -> bytes:
-    """Return bytes that compare as the CBOR of a text of at most 200 bytes does."""
+    """Return bytes that compare as the CBOR of a text does: by length, then bytewise."""
     text = str(label).encode()
-    return len(text).to_bytes(1) + text
+    return len(text).to_bytes(4) + text
 
 
 def check_order(indices: tuple[int, ...], disclosed: tuple[Item, ...]) -> None:
@@ -199,11 +202,11 @@ def check_order(indices: tuple[int, ...], disclosed: tuple[Item, ...]) -> None:
         if last is not None and not last < here:
             raise MalformedError("record.3", f"the path at leaf {index} does not ascend")
         last = here
-        if item.path[0] == SECTION:
-            part, first, count = (item.path[1], item.path[2]), index + 1, _count(item)
-        elif part is not None and first <= index < first + count:
+        if part is not None and first <= index < first + count:
             if item.path != (ROW, *part, index - first):
                 raise MalformedError("record.3", f"leaf {index} is not row {index - first}")
+        elif item.path[0] == SECTION:
+            part, first, count = (item.path[1], item.path[2]), index + 1, _count(item)
         elif item.path[0] == ROW and (item.path[1], item.path[2]) == part:
             raise MalformedError("record.3", f"leaf {index} lies outside its section")
 
