@@ -87,7 +87,8 @@ def decode(leaf: bytes) -> Entry:
     """Return the entry that a leaf holds.
 
     Raises:
-        MalformedError: cbor.1 to cbor.7, or entry.1: not one of the five entries.
+        MalformedError: cbor.1 to cbor.7, or entry.1: not one of the five entries;
+            fingerprint.1, keys.1 or keys.2 for what is in it.
     """
     return _build(encoding.decode(leaf))
 
@@ -104,7 +105,7 @@ def stamp(draft: Value, time: int) -> Entry:
         MalformedError: entry.1.
     """
     if type(draft) is not list:
-        raise MalformedError("entry.1", "an entry is an array")
+        raise MalformedError("entry.1", "a draft is an array")
     return _build([*draft, time])
 
 
@@ -118,6 +119,9 @@ def _bare(entry: Entry) -> list[Value]:
 
 
 def _build(value: Value) -> Entry:
+    # A pattern takes true for 1, and an entry must not have two encodings.
+    if type(value) is not list or not value or type(value[0]) is not int:
+        raise MalformedError("entry.1", "an entry is an array that begins with its kind")
     match value:
         case [1, bytes(fingerprint), bytes(lock), bytes(key), int(time)] if len(lock) == 32:
             entry: Entry = Issued(Fingerprint(fingerprint), lock, KeyID(key), time)
@@ -152,13 +156,13 @@ def lock_of(key: bytes) -> bytes:
 def revocation_key(seed: bytes, cti: bytes) -> bytes:
     """Return the revocation key, 32 bytes, of what bears this cti.
 
-    Source: HKDF-SHA256 (RFC 5869) over the revocation seed; spec/entry.md, rule entry.4.
+    Source: HKDF-SHA256 (RFC 5869) over the revocation seed; spec/entry.md, section Locks.
     """
     return derive(seed, b"ddtp-1 revocation key" + cti)
 
 
 def sign_use(origin: str, index: int, receipt: Fingerprint, use: Signer) -> bytes:
-    """Return the 64 bytes by which a use key uses the grant at index (rule entry.5)."""
+    """Return the 64 bytes by which a use key uses the grant at index (spec/entry.md)."""
     return cose.sign_bare(_use_payload(origin, index, receipt), KIND_OF_USE, use)
 
 

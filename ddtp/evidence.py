@@ -54,7 +54,7 @@ class Registration:
     def of(cls, row: Value) -> Self:
         """Return what a row holds, or refuse it (rule evidence.1)."""
         match row:
-            case [bytes(leaf), int(index), bytes(path), bytes(checkpoint)]:
+            case [bytes(leaf), int(index), bytes(path), bytes(checkpoint)] if type(index) is int:
                 return cls(entry=leaf, index=index, path=cut(path), checkpoint=checkpoint)
         raise MalformedError("evidence.1", "a registration is [entry, index, path, checkpoint]")
 
