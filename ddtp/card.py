@@ -54,6 +54,8 @@ class Card:
             )
             if not card.member.keys:
                 raise ValueError("a card has a key")
+            if card.log is not None and card.log.operator != card.member.id:
+                raise ValueError("a card brings a log of its own member")
         if card.member.keys[0].key != signed.key_id:
             raise TrustError("network.12", "the card is not signed by the first key in it")
         return card

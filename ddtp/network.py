@@ -21,7 +21,9 @@ MemberID = NewType("MemberID", str)
 KIND_OF_FILE: Final = "network"
 KIND_OF_SIGNATURE: Final = "network"
 MAX_BYTES: Final = 4 * 2**20
+MAX_FILE_BYTES: Final = 16 * 2**20  # a file holds every version, each a whole body
 MAX_NAME: Final = 200
+MAX_URL: Final = 2000
 
 
 class Role(IntEnum):
@@ -107,7 +109,7 @@ class Member:
                 id=MemberID(_name(fields.take(1, str))),
                 names=_names(fields.take(2, dict)),
                 jurisdiction=_name(fields.take(3, str)),
-                endpoint=fields.take(4, str),
+                endpoint=_url(fields.take(4, str)),
                 keys=tuple(map(_key, fields.take(5, list))),
                 purposes=_texts(fields.take(6, list)),
                 roles=tuple(map(_role, fields.take(7, list))),
@@ -143,10 +145,10 @@ class Log:
         match value:
             case [str(origin), bytes(key), str(operator), str(url), end]:
                 return cls(
-                    origin=_name(origin),
+                    origin=_key_name(origin),
                     key=KeyID(key),
-                    operator=MemberID(operator),
-                    url=url,
+                    operator=MemberID(_name(operator)),
+                    url=_url(url),
                     end=_end(end),
                 )
         raise MalformedError("network.1", "not a row of a log")
@@ -208,6 +210,8 @@ class Network:
     anchor: Anchor | None
 
     def __post_init__(self) -> None:
+        if self.version < 1 or self.expires_at < 0:
+            raise ValueError("versions count from 1, and times from 1970 on")
         first = self.version == 1
         if first != (self.network is None) or first != (self.previous is None):
             raise ValueError("only the first version names no network and no previous body")
@@ -441,7 +445,9 @@ def decode_file(data: bytes) -> tuple[Statement, ...]:
     Raises:
         MalformedError: cbor.1 to cbor.8, or network.1.
     """
-    with Fields(encoding.decode_file(data, KIND_OF_FILE, limit=MAX_BYTES), "network.1") as fields:
+    with Fields(
+        encoding.decode_file(data, KIND_OF_FILE, limit=MAX_FILE_BYTES), "network.1"
+    ) as fields:
         rows = fields.take(1, list)
         if not rows:
             raise ValueError("a network file holds at least one version")
@@ -494,7 +500,7 @@ def walk(pinned: Network, statements: Sequence[Statement]) -> Network:
 
 
 def _check_kept(old: Network, new: Network) -> None:
-    """Refuse a version that removes a row, revives a bound key, or moves an end."""
+    """Refuse a version that removes a row, revives what ended, or moves an end."""
     for member in old.members:
         row = next((each for each in new.members if each.id == member.id), None)
         if row is None:
@@ -502,8 +508,11 @@ def _check_kept(old: Network, new: Network) -> None:
         keys = {each.key: each for each in row.keys}
         for key in member.keys:
             kept = keys.get(key.key)
-            if kept is None or not _narrower(key.bounds, kept.bounds):
+            if kept is None or key.retired > kept.retired or not _narrower(key, kept):
                 raise TrustError("network.4", f"v{new.version} widens or drops a key of {row.id}")
+        for role in member.roles:
+            if not any(_same_role(role, each) and _narrower(role, each) for each in row.roles):
+                raise TrustError("network.4", f"v{new.version} widens or drops a role of {row.id}")
     logs = {log.origin: log for log in new.logs}
     for log in old.logs:
         kept_log = logs.get(log.origin)
@@ -511,8 +520,15 @@ def _check_kept(old: Network, new: Network) -> None:
             raise TrustError("network.4", f"v{new.version} drops or changes the log {log.origin}")
 
 
-def _narrower(old: Bounds, new: Bounds) -> bool:
-    return all(origin in new and new[origin] <= size for origin, size in old.items())
+def _same_role(old: MemberRole, new: MemberRole) -> bool:
+    return (old.role, old.bases, old.types) == (new.role, new.bases, new.types)
+
+
+def _narrower(old: MemberKey | MemberRole, new: MemberKey | MemberRole) -> bool:
+    """Say whether all that ended in the old row ends there or earlier in the new one."""
+    return all(
+        origin in new.bounds and new.bounds[origin] <= size for origin, size in old.bounds.items()
+    )
 
 
 # Rows of a body. Each refuses what is not of its shape with ValueError or network.1.
@@ -537,7 +553,7 @@ def _role(value: Value) -> MemberRole:
         case [int(role), list(bases), list(types), dict(bounds)]:
             if not all(type(basis) is int and 1 <= basis <= 3 for basis in bases):
                 raise MalformedError("network.1", "a basis is 1, 2 or 3")
-            if role not in list(Role):
+            if type(role) is not int or role not in list(Role):
                 raise MalformedError("network.1", f"role {role} is not one of 1 to 4")
             return MemberRole(
                 role=Role(role),
@@ -570,7 +586,12 @@ def _end(value: Value) -> tuple[int, bytes] | None:
 def _witness(value: Value) -> Witness:
     match value:
         case [str(name), bytes(key), str(operator), str(url)]:
-            return Witness(name=_name(name), key=KeyID(key), operator=MemberID(operator), url=url)
+            return Witness(
+                name=_key_name(name),
+                key=KeyID(key),
+                operator=MemberID(_name(operator)),
+                url=_url(url),
+            )
     raise MalformedError("network.1", "a witness is [name, key, operator, url]")
 
 
@@ -581,6 +602,8 @@ def _anchor(value: Value) -> Anchor | None:
         case [int(chain), bytes(genesis), bytes(contract), bytes(code), int(depth)]:
             if (len(genesis), len(contract), len(code)) != (32, 20, 32):
                 raise MalformedError("network.1", "an anchor's hashes have 32, 20 and 32 bytes")
+            if not (_is_size(chain) and _is_size(depth)):
+                raise MalformedError("network.1", "a chain and a depth are numbers from 0 on")
             return Anchor(chain=chain, genesis=genesis, contract=contract, code=code, depth=depth)
     raise MalformedError("network.1", "an anchor is [chain, genesis, contract, code, depth]")
 
@@ -588,7 +611,7 @@ def _anchor(value: Value) -> Anchor | None:
 def _names(value: Mapping[str, Value] | Mapping[int, Value]) -> Mapping[str, str]:
     if not value or not all(type(key) is str for key in value):
         raise MalformedError("network.1", "a member has a name in at least one language")
-    return {str(language): _name(name) for language, name in value.items()}
+    return {_name(language): _name(name) for language, name in value.items()}
 
 
 def _name(value: Value) -> str:
@@ -600,10 +623,24 @@ def _name(value: Value) -> str:
     return value
 
 
+def _key_name(value: str) -> str:
+    """Return a name that a key of a log or a witness can have in a note."""
+    try:
+        note.check_name(value)
+    except ValueError as error:
+        raise MalformedError("network.1", str(error)) from None
+    return _name(value)
+
+
+def _url(value: str) -> str:
+    """Return a URL, empty where there is none; whether it is a good one shows when it is used."""
+    if len(value) > MAX_URL or not value.isprintable() or " " in value:
+        raise MalformedError("network.1", f"a URL has at most {MAX_URL} printable characters")
+    return value
+
+
 def _texts(value: list[Value]) -> tuple[str, ...]:
-    if not all(type(each) is str for each in value):
-        raise MalformedError("network.1", "expected texts")
-    return tuple(value)  # type: ignore[arg-type]  # just checked
+    return tuple(map(_name, value))
 
 
 def _bytes(value: Value) -> bytes:
