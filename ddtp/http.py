@@ -3,6 +3,7 @@
 Servers register from it and clients build from it, so that a path stands in one place.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -42,8 +43,15 @@ class Route:
 
     def url(self, base: str, **parts: str | int) -> str:
         """Return the URL of this call at an endpoint; parts fill the placeholders."""
-        filled = {name: quote(str(part), safe="") for name, part in parts.items()}
-        return base.rstrip("/") + self.path.format(**filled)
+
+        def fill(found: re.Match[str]) -> str:
+            return quote(str(parts[found["name"]]), safe="/" if found["pattern"] else "")
+
+        return base.rstrip("/") + _PLACEHOLDER.sub(fill, self.path)
+
+
+# As aiohttp writes them: one step of the path, or by a pattern as many as it takes.
+_PLACEHOLDER = re.compile(r"\{(?P<name>[a-z0-9]+)(?P<pattern>:[^}]+)?\}")
 
 
 # A log
