@@ -2,7 +2,7 @@
 
 It holds the request, the opened presentation, the receipt, the evidence of each use, the
 network's versions, and what joins the checkpoints in it to the newest of them
-(spec/evidence-file.md). It holds the record too: whoever makes one seals it, unless told not
+(spec/file.md). It holds the record too: whoever makes one seals it, unless told not
 to. `case_of` makes the case that `ddtp.verify.examine` decides, as of the newest checkpoint.
 """
 
@@ -77,10 +77,10 @@ class EvidenceFile:
         """Return what a `.ddtpev` file holds; nothing in it is checked yet.
 
         Raises:
-            MalformedError: cbor.1 to cbor.8, evidence-file.1, network.1.
+            MalformedError: cbor.1 to cbor.8, file.1, network.1.
         """
         value = encoding.decode_file(data, KIND_OF_FILE, limit=MAX_BYTES)
-        with Fields(value, "evidence-file.1") as fields:
+        with Fields(value, "file.1") as fields:
             return cls(
                 request=fields.take(1, bytes),
                 presentation=fields.take(2, bytes),
@@ -108,7 +108,7 @@ def case_of(
         MalformedError: cbor.1 to cbor.8, presentation.1, evidence.1, request.1, receipt.1.
         ProofError: merkle.1 to merkle.3, a link does not join what it names.
         SignatureError: cose.4, note.2.
-        TrustError: network.2 to network.7; evidence-file.2 where nothing in it bears a time.
+        TrustError: network.2 to network.7; file.2 where nothing in it bears a time.
     """
     trusted = network.walk(pinned, file.versions)
     presentation = Presentation.decode(file.presentation)
@@ -137,13 +137,13 @@ def _presented(shown: Shown, used: bytes | None, documents: Mapping[int, Found])
         issued=_brought(shown.issued),
         granted=_brought(shown.granted),
         documents=documents,
-        used=Registration.decode(used) if used else Unanswered("evidence-file.1", "no use is given"),
+        used=Registration.decode(used) if used else Unanswered("file.1", "no use is given"),
     )
 
 
 def _brought(data: bytes | None) -> Answer:
     if data is None:
-        return Unanswered("evidence-file.1", "no evidence is given")
+        return Unanswered("file.1", "no evidence is given")
     return Evidence.decode(data)
 
 
@@ -176,7 +176,7 @@ def _newest_time(packages: tuple[Presented, ...]) -> int:
                 if isinstance(last, Status):
                     times.append(last.time)
     if not times:
-        raise DDTPError("evidence-file.2", "nothing in the file bears the time of a checkpoint")
+        raise DDTPError("file.2", "nothing in the file bears the time of a checkpoint")
     return max(times)
 
 
@@ -184,4 +184,4 @@ def _link(value: list[Value]) -> Link:
     match value:
         case [str(origin), bytes(older), bytes(newer), bytes(path)]:
             return Link(origin=origin, older=older, newer=newer, path=evidence.cut(path))
-    raise MalformedError("evidence-file.1", "a link is [origin, older, newer, path]")
+    raise MalformedError("file.1", "a link is [origin, older, newer, path]")
