@@ -131,7 +131,7 @@ def check_type_name(name: str) -> None:
     """
     word, slash, version = name.partition("/")
     plain = word.replace("-", "").replace(".", "")
-    if not (slash and plain.isascii() and plain.isalnum() and version.isdigit()):
+    if not (slash and name.isascii() and plain.isalnum() and version.isdigit()):
         raise ValueError("a record type is written name/version")
 
 

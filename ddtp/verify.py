@@ -25,6 +25,7 @@ from ddtp.evidence import Evidence, Registration, Standing
 from ddtp.fingerprint import Fingerprint
 from ddtp.grant import Grant
 from ddtp.network import Head, Level, MemberID, Network, Role
+from ddtp.note import Checkpoint
 from ddtp.package import Statement
 from ddtp.policy import Policy
 from ddtp.presentation import Shown
@@ -131,6 +132,12 @@ class Case:
     receipt: bytes | None = None
     heads: Mapping[bytes, Head] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __post_init__(self) -> None:
+        if not self.packages:
+            raise ValueError("a case has a package: nothing is verified where nothing is shown")
+        if (self.profile is Profile.PACKAGE) != (self.request is None):
+            raise ValueError("a case has a request, but for a package by itself")
+
     @property
     def time(self) -> int:
         """The time that the verdict speaks of."""
@@ -175,6 +182,10 @@ class Verdict:
     decided_at: int
     as_of: int | None
     examined: "_Examined" = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if tuple(check.rule for check in self.checks) != RULES:
+            raise ValueError("a verdict has every check, in the chapter's order")
 
     def __bool__(self) -> bool:
         raise TypeError("a verdict is not true or false: read its outcome")
@@ -312,8 +323,9 @@ def accept(verdict: Verdict, receipt: Fingerprint, used: Sequence[Registration])
     Raises:
         DDTPError: verify.22, the verdict is not verified, or is of another time or profile; or
             an entry is not the use of this grant for this receipt.
-        ProofError: merkle.2, merkle.3, evidence.3.
-        SignatureError: note.2, cose.4.
+        SignatureError: cose.4, the use key did not sign the use.
+        Unanswered: note.2, merkle.2, merkle.3, evidence.3: what the log gave does not prove the
+            use, or not yet at the level asked.
     """
     found = verdict.examined
     if verdict.outcome is not Outcome.VERIFIED:
@@ -372,14 +384,13 @@ def _issuer_may_issue(found: _Examined, one: _Package) -> None:
     network = found.case.network
     if found.case.time >= network.expires_at:
         raise Unanswered("network.5", f"the network statement expired at {network.expires_at}")
-    index = answer.registration.index if isinstance(answer, Evidence) else 0
     network.check_issuer(
         statement.issuer,
         statement.key_id,
         statement.basis,
         statement.type,
         statement.log,
-        index,
+        _index(answer),
     )
 
 
@@ -389,7 +400,8 @@ def _basis_and_type_are_accepted(found: _Examined, one: _Package) -> None:
         raise DDTPError("policy.1", f"basis {statement.basis} is not accepted")
     if policy.issuers and statement.issuer not in policy.issuers:
         raise DDTPError("policy.2", f"records of {statement.issuer} are not accepted")
-    if found.request is not None and not any(map(_fits(statement), found.request.wanted)):
+    asked = found.request
+    if asked is not None and not any(_fits(want, statement) for want in asked.wanted):
         raise DDTPError("policy.3", f"{statement.type} of {statement.issuer} was not asked for")
 
 
@@ -400,12 +412,7 @@ def _registration_is_proven(found: _Examined, one: _Package) -> None:
 
 def _checkpoints_are_joined(found: _Examined, one: _Package) -> None:
     for answer, origin in _evidence_of(found, one):
-        head = _newest(found, answer, origin).checkpoint
-        line = found.case.joined.get(origin, {})
-        if head.size not in line:
-            raise Unanswered("evidence.5", f"{origin}: nothing joins size {head.size} to ours")
-        if line[head.size] != head.root:
-            raise DDTPError("evidence.4", f"{origin} shows two trees of size {head.size}")
+        _check_on_our_line(found.case, _newest(found, answer, origin).checkpoint)
 
 
 def _entry_is_as_signed(found: _Examined, one: _Package) -> None:
@@ -437,10 +444,7 @@ def _items_are_in_the_tree(found: _Examined, one: _Package) -> None:
 
 def _required_items_are_there(found: _Examined, one: _Package) -> None:
     for want in _request(found).wanted:
-        for each in found.packages:
-            if _fits(_statement(each))(want) and _meets(want, each, found.case.time):
-                break
-        else:
+        if not _meeting(found, want):
             raise DDTPError(
                 "request.8", f"no {want.types[0]} with all that is required, or none new enough"
             )
@@ -448,8 +452,7 @@ def _required_items_are_there(found: _Examined, one: _Package) -> None:
 
 def _sections_are_complete(found: _Examined, one: _Package) -> None:
     for want in _request(found).wanted:
-        fitting = [each for each in found.packages if _fits(_statement(each))(want)]
-        if not any(_covers(want, each) for each in fitting):
+        if not any(_covers(want, each) for each in _meeting(found, want)):
             raise DDTPError("request.9", "a period asked for is not complete")
 
 
@@ -479,6 +482,9 @@ def _request_is_open(found: _Examined, one: _Package) -> None:
     asked = _request(found)
     if asked.issuer != found.case.receiver:
         raise DDTPError("request.10", f"the request is of {asked.issuer}")
+    index = _index(one.presented.granted)
+    network = found.case.network
+    network.check_signer(asked.issuer, asked.key_id, Role.RECEIVE, asked.log, index)
     if found.case.profile is Profile.EVIDENCE:
         return
     request.check_open(asked, found.case.time, found.case.policy.skew_seconds)
@@ -548,6 +554,8 @@ def _grant_is_used_once(found: _Examined, one: _Package) -> None:
         receipt.issuer, receipt.key_id, Role.RECEIVE, _request(found).log, answer.index
     )
     _check_use(found, one, Fingerprint.of(found.case.receipt), answer)
+    head = found.head(answer.checkpoint, _request(found).log)
+    _check_on_our_line(found.case, head.checkpoint)
 
 
 _ALL: Final = frozenset(Profile)
@@ -572,7 +580,7 @@ CHECKS: Final = (
     Check("verify.9", IN_FORCE, _package_is_in_its_dates, ("verify.2",), _ALL),
     Check("verify.10", INTACT, _items_are_in_the_tree, ("verify.1", "verify.2"), _ALL),
     Check("verify.11", CONSENT, _required_items_are_there, ("verify.10",), _CONSENT),
-    Check("verify.12", CONSENT, _sections_are_complete, ("verify.10",), _CONSENT),
+    Check("verify.12", CONSENT, _sections_are_complete, ("verify.11",), _CONSENT),
     Check("verify.13", INTACT, _documents_are_whole, ("verify.10",), _ALL),
     Check("verify.14", CONSENT, _request_is_open, ("verify.1",), _CONSENT),
     Check("verify.15", CONSENT, _grant_is_signed_by_the_holder, ("verify.2",), _CONSENT),
@@ -586,6 +594,7 @@ CHECKS: Final = (
         "verify.22", USED_ONCE, _grant_is_used_once, ("verify.18",), frozenset({Profile.EVIDENCE})
     ),
 )
+RULES: Final = tuple(check.rule for check in CHECKS)
 
 
 # What the checks share.
@@ -607,6 +616,11 @@ def _known(value: T | None) -> T:
     if value is None:
         raise TypeError("a check ran before the one it builds on")
     return value
+
+
+def _index(answer: Answer) -> int:
+    """Return the index that evidence names; where there is none, nothing is bounded yet."""
+    return answer.registration.index if isinstance(answer, Evidence) else 0
 
 
 def _answered(answer: Answer, what: str) -> Evidence:
@@ -674,31 +688,65 @@ def _newest(found: _Examined, answer: Evidence, origin: str) -> Head:
         raise Unanswered(error.rule, f"status of {origin}: {error.detail}") from error
 
 
+def _check_on_our_line(case: Case, checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint of another tree than the one we have seen of its log."""
+    origin, size = checkpoint.origin, checkpoint.size
+    line = case.joined.get(origin, {})
+    if size not in line:
+        raise Unanswered("evidence.5", f"{origin}: nothing joins size {size} to ours")
+    if line[size] != checkpoint.root:
+        raise DDTPError("evidence.4", f"{origin} shows two trees of size {size}")
+
+
 def _check_use(
     found: _Examined, one: _Package, receipt: Fingerprint, registration: Registration
 ) -> None:
     """Refuse a registration that is not the use of this grant for this receipt."""
     asked = _request(found)
-    answer = _answered(one.presented.granted, "the grant")
-    head = found.head(registration.checkpoint, asked.log)
-    evidence.check_level(head, found.case.policy.level)
-    used = evidence.check_registration(registration, head)
-    if not isinstance(used, entry.Used) or used.index != answer.registration.index:
+    granted = _answered(one.presented.granted, "the grant").registration.index
+    try:
+        head = found.head(registration.checkpoint, asked.log)
+        evidence.check_level(head, found.case.policy.level)
+        used = evidence.check_registration(registration, head)
+    except (MalformedError, ProofError, SignatureError) as error:
+        raise Unanswered(error.rule, f"use in {asked.log}: {error.detail}") from error
+    check_used(used, granted, receipt, asked)
+
+
+def check_used(used: entry.Entry, granted: int, receipt: Fingerprint, asked: Request) -> None:
+    """Refuse an entry that is not the one use of a grant for a receipt.
+
+    A wallet asks this of the answer to what it sent, once the entry is proven.
+
+    Args:
+        used: The entry, proven to be in the request's log.
+        granted: Index of the grant's entry in that log.
+        asked: The request that the grant answers.
+
+    Raises:
+        DDTPError: verify.22.
+        SignatureError: cose.4, the use key of the request did not sign it.
+    """
+    if not isinstance(used, entry.Used) or used.index != granted:
         raise DDTPError("verify.22", "the entry uses another grant")
     if used.receipt != receipt:
         raise DDTPError("verify.22", "the grant was used for another receipt")
     entry.check_use(used, asked.log, asked.use)
 
 
-def _fits(statement: Statement) -> Callable[[Want], bool]:
-    """Return whether a want is of this statement's type and issuer."""
+def _meeting(found: _Examined, want: Want) -> list[_Package]:
+    """Return the packages that are what a want asks for and show what it requires."""
+    return [
+        each
+        for each in found.packages
+        if _fits(want, _statement(each)) and _meets(want, each, found.case.time)
+    ]
 
-    def fits(want: Want) -> bool:
-        return statement.type in want.types and (
-            not want.issuers or statement.issuer in want.issuers
-        )
 
-    return fits
+def _fits(want: Want, statement: Statement) -> bool:
+    """Say whether a statement is of a type and an issuer that a want names."""
+    issuers = want.issuers or (statement.issuer,)
+    return statement.type in want.types and statement.issuer in issuers
 
 
 def _meets(want: Want, one: _Package, time: int) -> bool:
