@@ -79,7 +79,7 @@ class Shown:
                 grant=fields.take(4, bytes),
                 issued=fields.take_nullable(5, bytes),
                 granted=fields.take_nullable(6, bytes),
-                documents=tuple(_pair(row) for row in fields.take(7, list)),
+                documents=tuple(_document(row) for row in fields.take(7, list)),
             )
 
 
@@ -110,8 +110,8 @@ class Presentation:
         """Return the presentation that data holds; nothing in it is checked yet.
 
         Raises:
-            MalformedError: cbor.1 to cbor.8, presentation.1, evidence.1; presentation.2, the
-                padding is not of zeros.
+            MalformedError: cbor.1 to cbor.8, presentation.1, evidence.1, seal.4 for the reply
+                recipient; presentation.2, the padding is not of zeros.
         """
         value = encoding.decode_file(data, KIND_OF_FILE, limit=MAX_BYTES)
         with Fields(value, "presentation.1") as fields:
@@ -119,7 +119,7 @@ class Presentation:
                 packages=tuple(map(Shown.decode, fields.take(1, list))),
                 reply=fields.take(2, str),
             )
-            if any(fields.take(3, bytes)):
+            if fields.take(3, bytes).strip(b"\0"):
                 raise MalformedError("presentation.2", "the padding is not of zeros")
         return presentation
 
@@ -164,3 +164,10 @@ def _pair(value: Value) -> tuple[int, bytes]:
         case [int(index), bytes(data)] if type(index) is int:
             return index, data
     raise MalformedError("presentation.1", "expected [index, bytes]")
+
+
+def _document(value: Value) -> tuple[int, bytes]:
+    index, sha256 = _pair(value)
+    if len(sha256) != evidence.HASH_BYTES:
+        raise MalformedError("presentation.1", "the SHA-256 of a document's age file has 32 bytes")
+    return index, sha256

@@ -1,4 +1,4 @@
-"""Receipt, erasure and possession: short signed answers (spec/receipt.md).
+"""Receipt and erasure: what a receiver answers (spec/receipt.md).
 
 A receipt tells the holder what the receiver decided, an erasure that it deleted. Both are
 signed by the receiver's key. What comes back to a wallet is an `Answer`, sealed to its reply
@@ -90,18 +90,6 @@ class Receipt:
             )
 
 
-def check_answers(
-    receipt: Receipt, issuer: MemberID, request: Fingerprint, grants: tuple[Fingerprint, ...]
-) -> None:
-    """Refuse a receipt of somebody else, or for something else than was sent.
-
-    Raises:
-        DDTPError: receipt.2.
-    """
-    if (receipt.issuer, receipt.request, receipt.grants) != (issuer, request, grants):
-        raise DDTPError("receipt.2", "the receipt is not for what was sent")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a receiver sends back: the receipt, evidence of each `used`, a return link.
@@ -168,6 +156,10 @@ class Erasure:
     erased: tuple[str, ...]
     kept: tuple[Kept, ...]
 
+    def __post_init__(self) -> None:
+        if not self.grants or self.erased_at < 0:
+            raise ValueError("an erasure names its grants and a time")
+
     def sign(self, receiver: Signer) -> bytes:
         """Return the signed erasure; receiver's key must be `key_id`."""
         if receiver.key_id != self.key_id:
@@ -203,9 +195,24 @@ class Erasure:
             )
 
 
+def check_answers(
+    answer: Receipt | Erasure,
+    issuer: MemberID,
+    request: Fingerprint,
+    grants: tuple[Fingerprint, ...],
+) -> None:
+    """Refuse a receipt or an erasure of somebody else, or for something else than was sent.
+
+    Raises:
+        DDTPError: receipt.2.
+    """
+    if (answer.issuer, answer.request, answer.grants) != (issuer, request, grants):
+        raise DDTPError("receipt.2", "it does not answer what was sent")
+
+
 def _kept(value: list[Value]) -> Kept:
     match value:
-        case [str(what), int(until), str(law)]:
+        case [str(what), int(until), str(law)] if type(until) is int:
             return Kept(what=what, until=until, law=law)
     raise MalformedError("receipt.4", "what is kept is [what, until, law]")
 

@@ -4,10 +4,10 @@ A link pins the fingerprint of the request, so the holder's wallet answers exact
 receiver's page showed. Everything that the holder decides on stands in it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
-from urllib.parse import urlsplit
 
 from ddtp import cose, keys, labels, seal
 from ddtp.encoding import Encodable, Fields, Value
@@ -28,6 +28,9 @@ TOKEN_BYTES: Final = 16
 SAME_DEVICE: Final = 1
 COUNTER: Final = 2
 NO_BINDING: Final = 3
+
+# No empty step, none that begins with a dot, nothing escaped: whoever reads it reads the same.
+_PLAIN_PATH: Final = re.compile(r"(?:[\w~-][\w.~-]*)(?:/[\w~-][\w.~-]*)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +154,13 @@ class Request:
         if len(self.nonce) != NONCE_BYTES or len(self.token) != TOKEN_BYTES:
             raise ValueError("a nonce has 32 bytes, a token 16")
         _check_words("matter", self.matter)
-        if not self.purpose.replace("-", "").isalnum() or not self.sentences:
+        plain = self.purpose.replace("-", "")
+        if not (plain.isascii() and plain.isalnum() and self.sentences):
             raise ValueError("a purpose is a code and a sentence in at least one language")
         for sentence in self.sentences.values():
             _check_words("purpose", sentence)
+        if self.abroad is not None:
+            _check_words("jurisdiction", self.abroad)
         if not self.wanted:
             raise ValueError("a request wants at least one record")
         if not 0 < self.retention <= MAX_RETENTION:
@@ -257,12 +263,10 @@ def check_endpoint(request: Request, endpoint: str) -> None:
     Raises:
         DDTPError: request.5.
     """
-    asked, known = urlsplit(request.respond), urlsplit(endpoint)
-    below = known.path.rstrip("/") + "/"
-    same = (asked.scheme, asked.netloc) == (known.scheme, known.netloc)
-    plain = not asked.query and not asked.fragment and "/." not in asked.path
-    if not (same and plain and asked.path.startswith(below)):
-        raise DDTPError("request.5", f"answers go to {asked.netloc}, not under {endpoint}")
+    below = endpoint.rstrip("/") + "/"
+    path = request.respond.removeprefix(below)
+    if path == request.respond or not _PLAIN_PATH.fullmatch(path):
+        raise DDTPError("request.5", f"answers go to {request.respond}, not under {endpoint}")
 
 
 def check_purpose(request: Request, purposes: tuple[str, ...]) -> None:
@@ -304,6 +308,6 @@ def _path(value: list[Value]) -> Path:
 
 def _span(value: list[Value]) -> Span:
     match value:
-        case [str(table), int(begins), int(until)]:
+        case [str(table), int(begins), int(until)] if type(begins) is type(until) is int:
             return Span(table=table, begins=begins, until=until)
     raise MalformedError("request.1", "a span is [table, begins, until]")

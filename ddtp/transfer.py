@@ -56,7 +56,13 @@ TABLE: Final = {
     (State.SENT, Event.EXPIRE): State.EXPIRED,
     (State.SENT, Event.WITHDRAW): State.WITHDRAWING,
     (State.VERIFIED, Event.WITHDRAW): State.WITHDRAWING,
+    # A refusal does not close the request: whoever has the link could burn it otherwise.
+    (State.NOT_VERIFIED, Event.GRANT): State.GRANTED,
+    (State.NOT_VERIFIED, Event.SEND): State.SENT,
     (State.NOT_VERIFIED, Event.WITHDRAW): State.WITHDRAWING,
+    # The answer to what was sent in time may come late.
+    (State.EXPIRED, Event.ACCEPT): State.VERIFIED,
+    (State.EXPIRED, Event.REFUSE): State.NOT_VERIFIED,
     (State.EXPIRED, Event.WITHDRAW): State.WITHDRAWING,
     (State.WITHDRAWING, Event.WITHDRAW): State.WITHDRAWING,
     (State.WITHDRAWING, Event.ERASE): State.WITHDRAWN,
