@@ -1,0 +1,271 @@
+"""spec/record.md: items, their order in a tree, sections and how complete they are."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ddtp import encoding, record
+from ddtp.record import CLAIM, DOCUMENT, FILLER, ROW, SECTION, Item, Part, Record, Window
+from tests import builders
+from tests.rules import malformed_rule
+
+SALT = builders.secret("salt", 16)
+SALTS = builders.salts_of(builders.RECORD_WITH_DOCUMENT)
+ITEMS = tuple(record.items(builders.RECORD_WITH_DOCUMENT, SALTS))
+EVERY = tuple(range(len(ITEMS)))
+
+SHAPES = {
+    "claim": [[CLAIM, "balance", "closing"], ["EUR", 1]],
+    "section": [[SECTION, "transactions", "2025-01"], [2, 10, 20]],
+    "row": [[ROW, "transactions", "2025-01", 0], {"text": None}],
+    "document": [[DOCUMENT, "a.pdf"], ["application/pdf", 9, bytes(32)]],
+    "filler": [[FILLER, 0], None],
+}
+
+BAD_ITEMS = {
+    "null": None,
+    "two elements": [SALT, [CLAIM, "a"]],
+    "four elements": [SALT, [CLAIM, "a"], 1, 1],
+    "short salt": [SALT[:15], [CLAIM, "a"], 1],
+    "text for a salt": ["0123456789abcdef", [CLAIM, "a"], 1],
+    "text for a path": [SALT, "a", 1],
+}
+
+BAD_SHAPES = {
+    "no kind": [[], 1],
+    "kind alone": [[CLAIM], 1],
+    "kind as text": [["claim", "a"], 1],
+    "kind as truth": [[False, "a"], 1],
+    "unknown kind": [[5, "a"], 1],
+    "nine steps": [[CLAIM, *"abcdefgh"], 1],
+    "empty label": [[CLAIM, ""], 1],
+    "label of 201 bytes": [[CLAIM, "a" * 201], 1],
+    "number in a claim's path": [[CLAIM, "a", 1], 1],
+    "claim without a value": [[CLAIM, "a"], None],
+    "section with a number": [[SECTION, "t", "p", 0], [0, 1, 2]],
+    "section of two numbers": [[SECTION, "t", "p"], [0, 1]],
+    "section that ends as it begins": [[SECTION, "t", "p"], [0, 2, 2]],
+    "section of truth": [[SECTION, "t", "p"], [True, 1, 2]],
+    "section before 1970": [[SECTION, "t", "p"], [0, -1, 2]],
+    "row without a number": [[ROW, "t", "p"], {}],
+    "row of truth": [[ROW, "t", "p", True], {}],
+    "row before the first": [[ROW, "t", "p", -1], {}],
+    "row that is no map": [[ROW, "t", "p", 0], []],
+    "row with labels": [[ROW, "t", "p", 0], {1: 1}],
+    "document without a size": [[DOCUMENT, "a"], ["text/plain", bytes(32)]],
+    "document of a short hash": [[DOCUMENT, "a"], ["text/plain", 1, bytes(31)]],
+    "document of no media type": [[DOCUMENT, "a"], [1, 1, bytes(32)]],
+    "filler with a value": [[FILLER, 0], 0],
+    "filler with a name": [[FILLER, "a"], None],
+}
+
+
+def leaf(path: object, value: object) -> bytes:
+    return encoding.encode([SALT, path, value])  # type: ignore[list-item]  # some are wrong
+
+
+def at(*indices: int) -> tuple[tuple[int, ...], tuple[Item, ...]]:
+    return indices, tuple(ITEMS[index] for index in indices)
+
+
+def index_of(*path: int | str) -> int:
+    return next(index for index in EVERY if ITEMS[index].path == path)
+
+
+JANUARY = index_of(SECTION, "transactions", "2025-01")
+FEBRUARY = index_of(SECTION, "transactions", "2025-02")
+
+
+# Items
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_an_item_of_each_kind_comes_back_from_its_leaf(shape: list[object]) -> None:
+    data = leaf(*shape)
+    assert Item.open(data).leaf() == data
+
+
+@pytest.mark.parametrize("item", BAD_ITEMS.values(), ids=BAD_ITEMS)
+def test_record_1_refuses_what_is_no_item(item: list[object]) -> None:
+    data = encoding.encode(item)  # type: ignore[arg-type]  # some are wrong
+    assert malformed_rule(lambda: Item.open(data)) == "record.1"
+
+
+@pytest.mark.parametrize("shape", BAD_SHAPES.values(), ids=BAD_SHAPES)
+def test_record_2_refuses_a_path_or_value_of_no_kind(shape: list[object]) -> None:
+    assert malformed_rule(lambda: Item.open(leaf(*shape))) == "record.2"
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_item_or_malformed(data: bytes) -> None:
+    assert malformed_rule(lambda: Item.open(data)) != ""
+
+
+plain = st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.text() | st.binary()
+
+
+@given(st.lists(plain, max_size=9), plain | st.lists(plain) | st.dictionaries(st.text(), plain))
+def test_any_item_opens_to_the_same_leaf_or_is_malformed(path: list[object], value: object) -> None:
+    data = leaf(path, value)
+    rule = malformed_rule(lambda: Item.open(data))
+    assert rule == "record.2" or (rule == "ok" and Item.open(data).leaf() == data)
+
+
+# The tree of a record
+
+
+def test_the_size_is_rounded_up_to_whole_blocks() -> None:
+    assert record.size_of(builders.RECORD) == 160  # 20 claims, 12 sections, 120 rows, 8 fillers
+
+
+def test_a_full_block_needs_no_filler() -> None:
+    claims = {(str(n),): n for n in range(32)}
+    full = Record(type="file/1", claims=claims, tables={}, documents=())
+    assert record.size_of(full) == 32
+
+
+def test_kinds_stand_in_their_order() -> None:
+    kinds = [item.path[0] for item in ITEMS]
+    months = [SECTION, *[ROW] * 10] * 12
+    assert kinds == [CLAIM] * 20 + months + [DOCUMENT] + [FILLER] * 7
+
+
+def test_claims_are_in_the_bytewise_order_of_their_paths() -> None:
+    claims: dict[tuple[str, ...], encoding.Value] = {
+        ("zz",): 1,
+        ("a", "b"): 1,
+        ("aaa",): 1,
+        ("ä",): 1,
+        ("b",): 1,
+    }
+    made = Record(type="file/1", claims=claims, tables={}, documents=())
+    paths = [item.path[1:] for item in record.items(made, builders.salts_of(made))][:5]
+    # An array of two comes before an array of three, a short text before a long one.
+    assert paths == [("b",), ("zz",), ("ä",), ("aaa",), ("a", "b")]
+
+
+def test_a_part_without_rows_is_there_with_a_count_of_0() -> None:
+    empty = Part(name="2025-01", begins=1, until=2, rows=())
+    made = Record(type="file/1", claims={}, tables={"t": (empty,)}, documents=())
+    first = next(record.items(made, builders.salts_of(made)))
+    assert (first.path, first.value) == ((SECTION, "t", "2025-01"), [0, 1, 2])
+
+
+BAD_RECORDS = {
+    "nothing": replace(builders.RECORD, claims={}, tables={}),
+    "claim without a value": replace(builders.RECORD, claims={("a",): None}),
+    "claim with an empty label": replace(builders.RECORD, claims={("",): 1}),
+    "table with a long name": replace(
+        builders.RECORD, tables={"t" * 300: builders.RECORD.tables["transactions"]}
+    ),
+    "part twice": replace(
+        builders.RECORD, tables={"t": 2 * builders.RECORD.tables["transactions"]}
+    ),
+    "document twice": replace(builders.RECORD, documents=2 * (builders.FILE,)),
+}
+
+
+@pytest.mark.parametrize("made", BAD_RECORDS.values(), ids=BAD_RECORDS)
+def test_a_record_that_makes_no_tree_is_our_own_fault(made: Record) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        list(record.items(made, builders.secret("salts", 16 * 512)[: 16 * _room(made)]))
+
+
+def _room(made: Record) -> int:
+    try:
+        return record.size_of(made)
+    except ValueError:
+        return 32
+
+
+def test_equal_salts_are_refused() -> None:
+    salts = SALTS[:16] + SALTS[:16] + SALTS[32:]
+    with pytest.raises(ValueError, match="randomness"):
+        list(record.items(builders.RECORD_WITH_DOCUMENT, salts))
+
+
+def test_too_few_salts_are_refused() -> None:
+    with pytest.raises(ValueError, match="salt"):
+        list(record.items(builders.RECORD, SALTS[:-16]))
+
+
+# The order of what is disclosed
+
+
+def order_rule(indices: tuple[int, ...], items: tuple[Item, ...]) -> str:
+    return malformed_rule(lambda: record.check_order(indices, items))
+
+
+def test_all_items_are_in_order() -> None:
+    assert order_rule(EVERY, ITEMS) == "ok"
+
+
+@given(st.sets(st.sampled_from(EVERY), min_size=1))
+def test_any_choice_of_items_is_in_order(chosen: set[int]) -> None:
+    assert order_rule(*at(*sorted(chosen))) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), list(pairwise((0, 1, JANUARY, JANUARY + 3, FEBRUARY, 152, 153)))
+)
+def test_record_3_refuses_two_items_exchanged(low: int, high: int) -> None:
+    assert order_rule((low, high), (ITEMS[high], ITEMS[low])) == "record.3"
+
+
+def test_record_3_refuses_a_path_twice() -> None:
+    assert order_rule((0, 1), (ITEMS[0], ITEMS[0])) == "record.3"
+
+
+def test_record_3_refuses_rows_exchanged_behind_their_section() -> None:
+    indices = (JANUARY, JANUARY + 1)
+    assert order_rule(indices, (ITEMS[JANUARY], ITEMS[JANUARY + 2])) == "record.3"
+
+
+def test_record_3_refuses_a_row_beyond_its_section() -> None:
+    short = replace(ITEMS[JANUARY], value=[1, 10, 20])
+    assert order_rule((JANUARY, JANUARY + 2), (short, ITEMS[JANUARY + 2])) == "record.3"
+
+
+def test_record_3_refuses_a_claim_between_a_section_and_its_rows() -> None:
+    document = ITEMS[index_of(DOCUMENT, builders.FILE.name)]
+    assert order_rule((JANUARY, JANUARY + 1), (ITEMS[JANUARY], document)) == "record.3"
+
+
+def test_record_3_refuses_a_section_inside_the_rows_of_another() -> None:
+    indices = (JANUARY, JANUARY + 1)
+    assert order_rule(indices, (ITEMS[JANUARY], ITEMS[FEBRUARY])) == "record.3"
+
+
+# Completeness
+
+
+def test_a_section_with_all_its_rows_is_complete() -> None:
+    indices = builders.whole_part(ITEMS, "2025-01")
+    [window] = record.windows(*at(*indices))
+    begins, until = builders.month(0), builders.month(1)
+    assert window == Window("transactions", "2025-01", begins, until, complete=True)
+
+
+@pytest.mark.parametrize("missing", range(1, 11))
+def test_a_section_that_lacks_a_row_is_not_complete(missing: int) -> None:
+    indices = [i for i in builders.whole_part(ITEMS, "2025-01") if i != JANUARY + missing]
+    [window] = record.windows(*at(*indices, FEBRUARY + 1))
+    assert not window.complete
+
+
+def test_rows_without_their_section_are_no_window() -> None:
+    assert record.windows(*at(*builders.whole_part(ITEMS, "2025-01")[1:])) == ()
+
+
+def test_an_empty_section_is_complete_by_itself() -> None:
+    empty = Item(SALT, (SECTION, "t", "p"), [0, 1, 2])
+    [window] = record.windows((5,), (empty,))
+    assert window.complete
+
+
+def test_a_document_item_speaks_of_its_file() -> None:
+    item = ITEMS[index_of(DOCUMENT, builders.FILE.name)]
+    assert record.document_of(item) == builders.FILE
