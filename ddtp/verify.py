@@ -116,6 +116,7 @@ class Case:
         session: Where the return link was opened.
         receipt: The signed receipt (evidence profile).
         heads: Signed checkpoints that are opened already, by their bytes.
+        requests: Requests that are opened already, by their bytes: a receiver keeps its own.
     """
 
     profile: Profile
@@ -131,6 +132,7 @@ class Case:
     session: Session = Session.UNKNOWN
     receipt: bytes | None = None
     heads: Mapping[bytes, Head] = field(default_factory=lambda: MappingProxyType({}))
+    requests: Mapping[bytes, Request] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         if not self.packages:
@@ -371,8 +373,9 @@ def _contents(found: _Examined) -> tuple[Contents, ...]:
 def _decodes(found: _Examined, one: _Package) -> None:
     one.items = tuple(map(Item.open, one.presented.shown.leaves))
     one.hashes = tuple(map(merkle.leaf_hash, one.presented.shown.leaves))
-    if found.case.request is not None:
-        found.request = found.request or Request.open(found.case.request)
+    signed = found.case.request
+    if signed is not None and found.request is None:
+        found.request = found.case.requests.get(signed) or Request.open(signed)
 
 
 def _statement_is_signed(found: _Examined, one: _Package) -> None:
