@@ -122,7 +122,7 @@ def test_the_size_is_rounded_up_to_whole_blocks() -> None:
 
 
 def test_a_full_block_needs_no_filler() -> None:
-    claims = {(str(n),): n for n in range(32)}
+    claims: dict[tuple[str, ...], encoding.Value] = {(str(n),): n for n in range(32)}
     full = Record(type="file/1", claims=claims, tables={}, documents=())
     assert record.size_of(full) == 32
 
