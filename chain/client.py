@@ -1,0 +1,137 @@
+"""A log that a server keeps, asked by HTTP (spec/http.md): the other `chain.registry.Registry`.
+
+The server may be the log's own or a relay of it, which answers fewer calls. Whatever keeps
+it from answering as a log would, is `Unanswered`: an outage is no refusal.
+"""
+
+from ddtp import encoding, http, submission
+from ddtp.encoding import Value
+from ddtp.errors import ConflictError, DDTPError, LockedError, MalformedError, Unanswered
+from ddtp.evidence import Evidence, cut, join
+from ddtp.http import Route
+from ddtp.web import Client
+
+_CONFLICTS = ("log.3", "log.4")
+
+
+class RemoteLog:
+    """One log behind a URL.
+
+    Args:
+        base_url: Endpoint of the log, or of a relay with the log's path.
+        origin: Name of the log.
+        client: Makes the calls.
+    """
+
+    def __init__(self, base_url: str, origin: str, client: Client) -> None:
+        self._base = base_url
+        self._origin = origin
+        self._client = client
+
+    @property
+    def origin(self) -> str:
+        """The name of the log."""
+        return self._origin
+
+    async def submit(self, submission: bytes) -> list[Evidence]:
+        """See `Registry.submit`."""
+        rows = self._decoded(await self._ask(http.SUBMIT, submission), http.SUBMIT)
+        if not isinstance(rows, list):
+            raise self._garbage("no array of evidence")
+        return [self._evidence(row) for row in rows]
+
+    async def revoke(self, index: int, key: bytes, reason: int) -> Evidence:
+        """See `Registry.revoke`."""
+        body = submission.encode_revocation(index, key, reason)
+        return self._evidence(await self._ask(http.REVOKE, body))
+
+    async def checkpoint(self) -> bytes:
+        """See `Registry.checkpoint`."""
+        return await self._ask(http.CHECKPOINT)
+
+    async def evidence(self, index: int) -> Evidence:
+        """See `Registry.evidence`."""
+        return self._evidence(await self._ask(http.EVIDENCE_OF, index=index))
+
+    async def look_up(self, prefix: str) -> list[tuple[int, bytes]]:
+        """See `Registry.look_up`."""
+        rows = self._decoded(await self._ask(http.LOOK_UP, prefix=prefix), http.LOOK_UP)
+        if not isinstance(rows, list):
+            raise self._garbage("no array of entries")
+        return [self._row(row) for row in rows]
+
+    async def consistency(self, old: int, size: int) -> tuple[bytes, ...]:
+        """See `Registry.consistency`."""
+        answer = await self._ask(http.CONSISTENCY, old=old, size=size)
+        try:
+            return decode_path(answer)
+        except MalformedError as error:
+            raise self._garbage(error.detail) from error
+
+    async def tile(self, path: str) -> bytes:
+        """See `Registry.tile`."""
+        return await self._ask(http.TILE, path=path)
+
+    async def network(self) -> bytes:
+        """See `Registry.network`."""
+        return await self._ask(http.NETWORK_FILE)
+
+    async def _ask(self, route: Route, body: bytes = b"", **parts: str | int) -> bytes:
+        try:
+            return await self._client.call(route, self._base, body, headers=None, **parts)
+        except Unanswered as error:
+            if error.rule.startswith("log."):
+                raise
+            raise Unanswered("log.2", f"{self._origin}: {error.detail}") from error
+        except DDTPError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: DDTPError) -> DDTPError | Unanswered:
+        """Return what a refusal means: one of the log's rules, or that we met no log."""
+        if error.rule in _CONFLICTS:
+            return ConflictError(error.rule, error.detail)
+        if error.rule == "log.8":
+            return LockedError(error.rule, error.detail)
+        if error.rule.startswith("web."):
+            return Unanswered("log.2", f"{self._origin}: {error.detail}")
+        return error
+
+    def _decoded(self, answer: bytes, route: Route) -> Value:
+        try:
+            return encoding.decode(answer, limit=route.limit)
+        except MalformedError as error:
+            raise self._garbage(error.detail) from error
+
+    def _evidence(self, row: Value) -> Evidence:
+        if not isinstance(row, bytes):
+            raise self._garbage("no evidence")
+        try:
+            return Evidence.decode(row)
+        except MalformedError as error:
+            raise self._garbage(error.detail) from error
+
+    def _row(self, row: Value) -> tuple[int, bytes]:
+        match row:
+            case [int(index), bytes(leaf)]:
+                return index, leaf
+        raise self._garbage("no entries")
+
+    def _garbage(self, detail: str) -> Unanswered:
+        return Unanswered("log.2", f"{self._origin} answered what is none: {detail}")
+
+
+def encode_path(path: tuple[bytes, ...]) -> bytes:
+    """Return the body of an answer that holds hashes."""
+    return encoding.encode(join(path))
+
+
+def decode_path(data: bytes) -> tuple[bytes, ...]:
+    """Return the hashes in an answer.
+
+    Raises:
+        MalformedError: cbor.1 to cbor.7, evidence.1.
+    """
+    hashes = encoding.decode(data)
+    if not isinstance(hashes, bytes):
+        raise MalformedError("evidence.1", "hashes are one byte string")
+    return cut(hashes)

@@ -1,0 +1,508 @@
+"""The log: entries under signed checkpoints (spec/registry.md).
+
+One thread writes. It takes all that waits, puts it into one transaction together with a
+status entry and the checkpoint over both, commits, and only then answers: what is
+acknowledged is durable and under a signed checkpoint. Readers use the last committed state,
+which is one immutable value, and never wait for the writer.
+"""
+
+import asyncio
+import hmac
+import logging
+import queue
+import re
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Self
+
+from chain.database import DatabaseError
+from chain.registry import Trust
+from chain.store import Reads, Row, Store
+from chain.tree import HEIGHT, WIDTH, StatusTree, Tree
+from ddtp import encoding, entry, evidence, merkle, note, status
+from ddtp.entry import Entry, Granted, Issued, Revoked, Used
+from ddtp.errors import (
+    ConflictError,
+    DDTPError,
+    LockedError,
+    MalformedError,
+    StorageError,
+    TrustError,
+    Unanswered,
+)
+from ddtp.evidence import Evidence, Registration
+from ddtp.keys import Signer
+from ddtp.network import Role
+from ddtp.note import Checkpoint
+from ddtp.submission import Submission, check_submission
+
+log = logging.getLogger(__name__)
+
+STATUS_SECONDS: Final = 86_400
+MAX_GROUP: Final = 8_192  # entries of one transaction, beyond which the next one begins
+BIG_BYTES: Final = 64 * 1024  # a submission from which on reading it leaves the event loop
+_LOOK_AGAIN_SECONDS: Final = 60  # clocks jump: never sleep longer than this
+
+_PREFIX: Final = re.compile("[0-9a-f]{4}")
+_TILE_PATH: Final = re.compile(
+    r"(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One entry that somebody asks for: the bytes of its draft, and what names the write.
+
+    The name is equal for entries whose fields but time are equal. That of a use or of a
+    revocation is the entry it concerns, which has one at the most; that of a fingerprint
+    begins with its herd.
+    """
+
+    entry: Entry
+    draft: bytes
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Writes that stand or fall together, and who waits for their indices."""
+
+    writes: Sequence[_Write]
+    done: Future[list[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signed:
+    """The log as of one signed checkpoint.
+
+    Attributes:
+        tree: Over all entries, the status entry last.
+        status: Over the entries before that.
+        leaf: The status entry.
+        path: Its inclusion path, part of all evidence under this checkpoint.
+        time: The status entry's time.
+        note: The signed checkpoint.
+    """
+
+    tree: Tree
+    status: StatusTree
+    leaf: bytes
+    path: tuple[bytes, ...]
+    time: int
+    note: bytes
+
+
+class Log:
+    """One log in this process, a `chain.registry.Registry`; made by `Log.open`."""
+
+    def __init__(
+        self,
+        origin: str,
+        *,
+        signer: Signer,
+        trust: Trust,
+        clock: Callable[[], int],
+        status_seconds: int,
+        store: Store,
+        signed: _Signed,
+    ) -> None:
+        self._origin = origin
+        self._signer = signer
+        self._trust = trust
+        self._clock = clock
+        self._idle_seconds = max(1, status_seconds // 2)
+        self._store = store
+        self._signed = signed
+        self._in_doubt = False
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name="log writer", daemon=True)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        origin: str,
+        signer: Signer,
+        trust: Trust,
+        clock: Callable[[], int],
+        status_seconds: int = STATUS_SECONDS,
+    ) -> Self:
+        """Open the log that a folder holds, or begin one there, and start its writer.
+
+        Args:
+            folder: Where the database and the newest checkpoint are; one process at a time.
+            origin: Name of the log.
+            signer: The log's own key.
+            trust: By which members are admitted.
+            clock: Unix time in seconds.
+            status_seconds: The greatest age of a status under the policies that the log
+                serves; an idle log writes one at least twice in that time.
+
+        Raises:
+            StorageError: log.9 the database is older than a checkpoint already signed, log.10
+                it is damaged, log.14 another process writes here, log.15 it is not durable.
+        """
+        store = Store.open(folder)
+        try:
+            signed = _restored(store, origin, signer)
+            opened = cls(
+                origin,
+                signer=signer,
+                trust=trust,
+                clock=clock,
+                status_seconds=status_seconds,
+                store=store,
+                signed=signed,
+            )
+            # After a pause the log begins with a fresh status. A new one begins with two: the
+            # second covers the first, so there is evidence of something from the beginning.
+            for _ in range(1 if signed.tree.size else 2):
+                opened._commit([])
+            store.sync()
+        except (DatabaseError, StorageError):
+            store.close()
+            raise
+        opened._writer.start()
+        return opened
+
+    def close(self) -> None:
+        """Write what waits, then let go of the files."""
+        self._jobs.put(None)
+        self._writer.join()
+        self._store.close()
+
+    @property
+    def origin(self) -> str:
+        """The name of the log."""
+        return self._origin
+
+    @property
+    def size(self) -> int:
+        """Number of entries under the newest checkpoint."""
+        return self._signed.tree.size
+
+    async def submit(self, submission: bytes) -> list[Evidence]:
+        """See `Registry.submit`."""
+        if len(submission) > BIG_BYTES:
+            asked, writes = await asyncio.to_thread(self._read, submission)
+        else:
+            asked, writes = self._read(submission)
+        try:
+            self._admit(asked)
+        except TrustError:
+            # Perhaps the member was admitted since we last looked.
+            await self._trust.refresh()
+            self._admit(asked)
+        indices = await self._append(writes)
+        return [self._evidence(index) for index in indices]
+
+    async def revoke(self, index: int, key: bytes, reason: int) -> Evidence:
+        """See `Registry.revoke`."""
+        asked = entry.stamp([entry.REVOKED, index, key, reason], entry.NOT_YET)
+        (written,) = await self._append([_write_of(asked)])
+        return self._evidence(written)
+
+    async def checkpoint(self) -> bytes:
+        """See `Registry.checkpoint`."""
+        return self._signed.note
+
+    async def evidence(self, index: int) -> Evidence:
+        """See `Registry.evidence`."""
+        return self._evidence(index)
+
+    async def look_up(self, prefix: str) -> list[tuple[int, bytes]]:
+        """See `Registry.look_up`."""
+        if not _PREFIX.fullmatch(prefix):
+            raise MalformedError("log.12", f"{prefix[:20]!r} is not four hex digits")
+        herd, size = bytes.fromhex(prefix), self._signed.tree.size
+        kinds = (entry.ISSUED, entry.GRANTED)
+        found = [row for kind in kinds for row in self._store.reads.herd(kind, herd)]
+        return sorted(row for row in found if row[0] < size)
+
+    async def consistency(self, old: int, size: int) -> tuple[bytes, ...]:
+        """See `Registry.consistency`."""
+        tree = self._signed.tree
+        if not 0 < old <= size <= tree.size:
+            raise DDTPError("log.11", f"from {old} to {size} entries, there are {tree.size}")
+        return tuple(merkle.consistency_path(self._store.reads.shelf.nodes(tree), old, size))
+
+    async def tile(self, path: str) -> bytes:
+        """See `Registry.tile`."""
+        match = _TILE_PATH.fullmatch(path)
+        if match is None or int(match[3] or 1) >= WIDTH:
+            raise MalformedError("log.12", f"{path[:60]!r} is no path of a tile")
+        level = 0 if match[1] == "entries" else int(match[1])
+        number = int(match[2].replace("x", "").replace("/", ""))
+        width = int(match[3] or WIDTH)
+        tree = self._signed.tree
+        if (number * WIDTH + width) << HEIGHT * level > tree.size:
+            raise DDTPError("log.11", f"no such tile in a tree of {tree.size}")
+        if match[1] == "entries":
+            leaves = self._store.reads.leaves(number * WIDTH, number * WIDTH + width)
+            return b"".join(len(leaf).to_bytes(2) + leaf for leaf in leaves)
+        return b"".join(self._store.reads.shelf.hashes(tree, level, number)[:width])
+
+    async def network(self) -> bytes:
+        """See `Registry.network`."""
+        return self._trust.network_file
+
+    def _read(self, submission: bytes) -> tuple[Submission, list[_Write]]:
+        asked = Submission.open(submission)
+        check_submission(asked, self._origin)
+        return asked, [_write_of(each) for each in asked.entries]
+
+    def _admit(self, asked: Submission) -> None:
+        """Refuse a signer who may not ask for these entries, and a log that has ended."""
+        network = self._trust.network
+        network.check_current(self._clock())
+        for kind in set(map(type, asked.entries)):
+            role = Role.ISSUE if kind is Issued else Role.RECEIVE
+            network.check_speaker(asked.issuer, asked.key_id, role)
+        if network.log(self._origin).end is not None:
+            raise DDTPError("log.16", f"{self._origin} takes no more entries")
+
+    async def _append(self, writes: Sequence[_Write]) -> list[int]:
+        done: Future[list[int]] = Future()
+        self._jobs.put(_Job(writes, done))
+        return await asyncio.wrap_future(done)
+
+    def _evidence(self, index: int) -> Evidence:
+        signed = self._signed
+        size = signed.tree.size
+        if not 0 <= index < size - 1:
+            raise DDTPError("log.1", f"no status covers an entry {index}, the log has {size}")
+        nodes = self._store.reads.shelf.nodes(signed.tree)
+        number = status.tile_of(index)
+        return Evidence(
+            registration=Registration(
+                entry=self._store.reads.leaf(index),
+                index=index,
+                path=tuple(merkle.inclusion_path(nodes, index, size)),
+                checkpoint=signed.note,
+            ),
+            status=evidence.Status(
+                entry=signed.leaf,
+                path=signed.path,
+                tile=signed.status.tiles[number],
+                tile_path=signed.status.path(number),
+                checkpoint=signed.note,
+                consistency=(),
+            ),
+        )
+
+    # What follows runs in the writer's thread.
+
+    def _write(self) -> None:
+        going_on = True
+        while going_on:
+            taken = self._take()
+            going_on = None not in taken
+            jobs = [job for job in taken if job and job.done.set_running_or_notify_cancel()]
+            if not jobs and not self._status_is_due():
+                continue
+            try:
+                self._reload()
+                self._commit(jobs)
+            except (DatabaseError, OSError, StorageError) as error:
+                self._fail(jobs, error)
+            except Exception as error:  # the top of the thread: nobody may wait for ever
+                self._fail(jobs, error)
+                raise
+
+    def _take(self) -> list[_Job | None]:
+        """Wait for a job, or until a status entry is due, and return all that waits."""
+        seconds = self._signed.time + self._idle_seconds - self._clock()
+        try:
+            taken = [self._jobs.get(timeout=min(max(seconds, 0.05), _LOOK_AGAIN_SECONDS))]
+        except queue.Empty:
+            return []
+        count = 0
+        while count < MAX_GROUP and not self._jobs.empty():
+            job = self._jobs.get()
+            count += 0 if job is None else len(job.writes)
+            taken.append(job)
+        return taken
+
+    def _status_is_due(self) -> bool:
+        return self._clock() - self._signed.time >= self._idle_seconds
+
+    def _commit(self, jobs: Sequence[_Job]) -> None:
+        """Write what may be written of these jobs, sign, and only then answer."""
+        before = self._signed
+        group = _Group(self._origin, before, self._store.writer, max(self._clock(), before.time))
+        group.look_up(jobs)
+        answers: list[tuple[_Job, list[int]]] = []
+        for job in jobs:
+            try:
+                answers.append((job, group.add(job.writes)))
+            except (DDTPError, Unanswered) as error:
+                job.done.set_exception(error)
+        if group.rows or not jobs:
+            self._sign(group)
+        for job, indices in answers:
+            job.done.set_result(indices)
+
+    def _sign(self, group: "_Group") -> None:
+        """Commit a group under a status entry and a checkpoint; only then readers see it."""
+        shelf = self._store.writer.shelf
+        bits = self._signed.status.covering(group.next, group.revoked)
+        leaf = entry.encode(entry.Status(bits.root, group.time))
+        rows = [*group.rows, (group.next, leaf, None)]
+        tree, tiles = self._signed.tree.grown([merkle.leaf_hash(row[1]) for row in rows])
+        root = merkle.root(shelf.nodes(tree), tree.size)
+        head = Checkpoint(origin=self._origin, size=tree.size, root=root)
+        checkpoint = note.sign_checkpoint(head, self._signer)
+        self._store.commit(rows, tiles, checkpoint)
+        self._signed = _Signed(
+            tree=tree,
+            status=bits,
+            leaf=leaf,
+            path=tuple(merkle.inclusion_path(shelf.nodes(tree), tree.size - 1, tree.size)),
+            time=group.time,
+            note=checkpoint,
+        )
+
+    def _fail(self, jobs: Sequence[_Job], error: Exception) -> None:
+        """Tell who waits that nobody knows; what was committed is read before going on."""
+        self._in_doubt = True
+        log.error("cannot write", extra={"error": type(error).__name__})
+        for job in jobs:
+            if not job.done.done():
+                job.done.set_exception(Unanswered("log.13", f"{self._origin}: {error}"))
+
+    def _reload(self) -> None:
+        """After a failure: a commit of which we did not hear may have happened."""
+        if self._in_doubt:
+            self._signed = _restored(self._store, self._origin, self._signer)
+            self._in_doubt = False
+
+
+class _Group:
+    """Entries that are about to be committed together, after those of the log."""
+
+    def __init__(self, origin: str, before: _Signed, reads: Reads, time: int) -> None:
+        self._origin = origin
+        self._before = before
+        self._reads = reads
+        self._known: dict[bytes, int] = {}
+        self._first = before.tree.size
+        self._time = encoding.encode(time)
+        self.time = time
+        self.rows: list[Row] = []
+        self.revoked: set[int] = set()
+
+    @property
+    def next(self) -> int:
+        """The index of the entry that comes next."""
+        return self._first + len(self.rows)
+
+    def look_up(self, jobs: Sequence[_Job]) -> None:
+        """Learn which of the writes of these jobs are in the log already."""
+        self._known = self._reads.known([write.name for job in jobs for write in job.writes])
+
+    def add(self, writes: Sequence[_Write]) -> list[int]:
+        """Add all or none of these writes, and return where each of them stands."""
+        mark, revoked = len(self.rows), set(self.revoked)
+        try:
+            return [self._place(write) for write in writes]
+        except (DDTPError, Unanswered):
+            for _, _, name in self.rows[mark:]:
+                del self._known[name or b""]
+            del self.rows[mark:]
+            self.revoked = revoked
+            raise
+
+    def _place(self, write: _Write) -> int:
+        asked = write.entry
+        if isinstance(asked, Used):
+            self._check_use(asked, write)
+        elif isinstance(asked, Revoked):
+            self._check_revocation(asked)
+        found = self._known.get(write.name)
+        if found is not None:
+            return found
+        index = self.next
+        # An entry is its draft with one more element, the time: a longer array.
+        leaf = bytes([write.draft[0] + 1]) + write.draft[1:] + self._time
+        self.rows.append((index, leaf, write.name))
+        self._known[write.name] = index
+        if isinstance(asked, Revoked):
+            self.revoked.add(asked.index)
+        return index
+
+    def _check_use(self, asked: Used, write: _Write) -> None:
+        """Refuse a second use of a grant, one of a revoked grant, or one by another key."""
+        found = self._known.get(write.name)
+        if found is not None:
+            used = self._entry(found)
+            if encoding.encode(entry.draft(used)) != write.draft:
+                receipt = used.receipt.text if isinstance(used, Used) else ""
+                raise ConflictError("log.3", f"entry {found} uses it for the receipt {receipt}")
+            return
+        grant = self._entry(asked.index) if asked.index < self.next else None
+        if not isinstance(grant, Granted):
+            raise DDTPError("log.5", f"there is no grant at {asked.index}")
+        if asked.index in self.revoked or self._before.status.is_revoked(asked.index):
+            raise ConflictError("log.4", f"the grant at {asked.index} is revoked")
+        entry.check_use(asked, self._origin, grant.use)
+
+    def _check_revocation(self, asked: Revoked) -> None:
+        """Refuse to revoke what is not there, cannot be revoked, or has another lock."""
+        if asked.index >= self.next:
+            raise Unanswered("log.6", f"there is no entry {asked.index} yet")
+        target = self._entry(asked.index)
+        if not isinstance(target, Issued | Granted):
+            raise DDTPError("log.7", f"entry {asked.index} is neither issued nor granted")
+        if not hmac.compare_digest(entry.lock_of(asked.key), target.lock):
+            raise LockedError("log.8", f"the lock of entry {asked.index} is another one")
+
+    def _entry(self, index: int) -> Entry:
+        """Return an entry of the log or of this group."""
+        if index < self._first:
+            return entry.decode(self._reads.leaf(index))
+        return entry.decode(self.rows[index - self._first][1])
+
+
+def _write_of(asked: Entry) -> _Write:
+    draft = encoding.encode(entry.draft(asked))
+    if isinstance(asked, Issued | Granted):
+        # 16 bytes: who finds two writes of one name gets evidence of the wrong one, no more.
+        about = asked.fingerprint.digest[:2] + sha256(draft).digest()[:16]
+    elif isinstance(asked, Used | Revoked):
+        about = asked.index.to_bytes(8)
+    else:
+        raise TypeError("only the log itself writes a status entry")
+    return _Write(asked, draft, _KINDS[type(asked)] + about)
+
+
+_KINDS: Final = {
+    Issued: bytes([entry.ISSUED]),
+    Granted: bytes([entry.GRANTED]),
+    Used: bytes([entry.USED]),
+    Revoked: bytes([entry.REVOKED]),
+}
+
+
+def _restored(store: Store, origin: str, signer: Signer) -> _Signed:
+    """Return the log as it was signed last."""
+    tree, bits, checkpoint = store.load(origin, signer.key_id)
+    if not tree.size:
+        return _Signed(tree=tree, status=bits, leaf=b"", path=(), time=0, note=b"")
+    last = tree.size - 1
+    leaf = store.writer.leaf(last)
+    status_entry = entry.decode(leaf)
+    if not isinstance(status_entry, entry.Status) or status_entry.root != bits.root:
+        raise StorageError("log.10", "the last entry is not the status of those before it")
+    return _Signed(
+        tree=tree,
+        status=bits,
+        leaf=leaf,
+        path=tuple(merkle.inclusion_path(store.writer.shelf.nodes(tree), last, tree.size)),
+        time=status_entry.time,
+        note=checkpoint,
+    )
