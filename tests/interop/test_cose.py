@@ -3,14 +3,18 @@
 scitt-cose (Python, OpenSSL) and @ldclabs/cose-ts (JavaScript, noble) know nothing of ours.
 """
 
-import warnings
 from collections.abc import Iterator
 
 import cbor2
 import pytest
 import scitt_cose
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from ddtp import cose, encoding, keys
 from ddtp.errors import MalformedError
@@ -65,13 +69,10 @@ def test_scitt_cose_refuses_another_key() -> None:
 
 def test_scitt_cose_and_we_sign_to_the_same_bytes() -> None:
     """Ed25519 is deterministic, so two independent signers must agree to the last bit."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat
-
     private = Ed25519PrivateKey.from_private_bytes(bytes(32)).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
-    header = {4: bytes(SIGNER.key_id), 16: "application/ddtp-1-grant+cose"}
+    header = {1: -8, 4: bytes(SIGNER.key_id), 16: "application/ddtp-1-grant+cose"}
     theirs = scitt_cose.sign_sign1(PAYLOAD, alg="EdDSA", private_key_pem=private, protected=header)
     assert theirs[-64:] == SIGNED[-64:]
     assert cose.open_sign1(theirs, "grant", SIGNER.key_id)
@@ -124,8 +125,7 @@ def test_the_working_group_s_ed25519_signature_holds_over_our_sig_structure(
 ) -> None:
     data = bytes.fromhex(str(case["output"]["cbor"]))
     public = bytes.fromhex(case["input"]["sign0"]["key"]["x_hex"])
-    with warnings.catch_warnings():
-        protected, _, payload, signature = cbor2.loads(data).value
+    protected, _, payload, signature = cbor2.loads(data).value
     signed = encoding.encode(["Signature1", protected, b"", payload])
     assert signed.hex() == str(case["intermediates"]["ToBeSign_hex"]).lower()
     keys.verify(KeyID.of(public), signature, signed)
