@@ -1,0 +1,1 @@
+"""The whole play on one machine: demo, benchmark and the records they use."""

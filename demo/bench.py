@@ -1,0 +1,182 @@
+"""What it costs, beside what this machine can do (`ddtp bench`).
+
+Machines differ and are shared, so a figure stands beside the limit measured in the same run:
+the bare operation that nobody can do without. Rounds of the two alternate, and medians count.
+"""
+
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from nacl import bindings
+
+from ddtp import encoding, evidence, seal
+from ddtp.verify import examine
+from demo import sample
+from demo.sample import Sample
+
+ROUNDS: Final = 7
+SHOWN_ROWS: Final = 12
+MAX_PRESENT_BYTES: Final = 8 * 1024
+MAX_PRESENT_MS: Final = 3
+MAX_START_S: Final = 0.15
+MAX_VERIFY_FILE_S: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One measured figure.
+
+    Attributes:
+        value: What we do, in `unit`.
+        limit: What the machine does bare, or what is asked, in the same unit.
+        ratio: value / limit.
+        least: The least ratio that is good enough, where more is better; else None.
+        note: What was measured.
+    """
+
+    name: str
+    value: float
+    unit: str
+    limit: float
+    least: float | None
+    note: str
+
+    @property
+    def ratio(self) -> float:
+        """The value as a part of the limit."""
+        return self.value / self.limit
+
+    @property
+    def good(self) -> bool:
+        """Whether the figure is as good as asked."""
+        return self.ratio <= 1 if self.least is None else self.ratio >= self.least
+
+    def line(self) -> str:
+        """Return the figure as one line of JSON."""
+        return json.dumps({**asdict(self), "ratio": self.ratio, "good": self.good})
+
+    def words(self) -> str:
+        """Return the figure as one line for people."""
+        asked = "at most 1" if self.least is None else f"at least {self.least:.2f}"
+        mark = "" if self.good else "  MISSED"
+        return (
+            f"{self.name:<20} {self.value:>12,.4g} {self.unit:<4} of {self.limit:>10,.4g}"
+            f"  ratio {self.ratio:.2f} ({asked}){mark}  {self.note}"
+        )
+
+
+def rate(work: Callable[[], object], seconds: float) -> float:
+    """Return how often a second `work` runs."""
+    count, begin = 0, time.perf_counter()
+    while (passed := time.perf_counter() - begin) < seconds:
+        work()
+        count += 1
+    return count / passed
+
+
+def side_by_side(
+    ours: Callable[[], object], bare: Callable[[], object], seconds: float
+) -> tuple[float, float]:
+    """Return the median rates a second of two kinds of work, measured in turns."""
+    each = seconds / (2 * ROUNDS)
+    rounds = [(rate(ours, each), rate(bare, each)) for _ in range(ROUNDS)]
+    return statistics.median(a for a, _ in rounds), statistics.median(b for _, b in rounds)
+
+
+def verify_presentation(seconds: float) -> Iterator[Figure]:
+    """Measure opened age file to verdict, beside two raw Ed25519 verifications."""
+    made = _sample(rows=120)
+    data = made.data
+    signer = sample.key("bare")
+    signed = signer.sign(b"x" * 400) + b"x" * 400
+    public = signer.key_id.public
+
+    def bare() -> None:
+        bindings.crypto_sign_open(signed, public)
+        bindings.crypto_sign_open(signed, public)
+
+    value, limit = side_by_side(lambda: examine(made.open(data)), bare, seconds)
+    sealed = seal.seal(data, [made.presentation.reply])
+    unseal = 1e6 / rate(lambda: seal.unseal(sealed, made.identity), seconds / 10)
+    yield Figure(
+        name="verify_presentation",
+        value=value,
+        unit="1/s",
+        limit=limit,
+        least=0.2,
+        note=f"20 claims, 12 of 120 rows; two bare signature checks; unseal_us {unseal:.0f}",
+    )
+
+
+def present(seconds: float) -> Iterator[Figure]:
+    """Measure size and time of 20 claims and 12 scattered rows out of 10,000."""
+    made = _sample(rows=10_000)
+    data = made.data
+    [shown] = made.presentation.packages
+    disclosed = [[i, leaf] for i, leaf in zip(shown.indices, shown.leaves, strict=True)]
+    size = len(encoding.encode(evidence.join(shown.multiproof))) + len(encoding.encode(disclosed))
+    yield Figure(
+        name="present_bytes",
+        value=size,
+        unit="B",
+        limit=MAX_PRESENT_BYTES,
+        least=None,
+        note="proof and disclosures of 20 claims and 12 of 10,000 rows",
+    )
+    times = []
+    for _ in range(max(20, int(seconds * 100))):
+        begin = time.perf_counter()
+        examine(made.open(data))
+        times.append(1000 * (time.perf_counter() - begin))
+    yield Figure(
+        name="present_ms",
+        value=statistics.median(times),
+        unit="ms",
+        limit=MAX_PRESENT_MS,
+        least=None,
+        note="the same, examined",
+    )
+
+
+def start(seconds: float) -> Iterator[Figure]:
+    """Measure how long commands take that should take no time."""
+    rounds = max(5, int(seconds))
+    bare = _median_s([sys.executable, "-c", "pass"], rounds)
+    yield Figure(
+        name="start_s",
+        value=_median_s([sys.executable, "-m", "ddtp", "--version"], rounds),
+        unit="s",
+        limit=MAX_START_S,
+        least=None,
+        note=f"ddtp --version; bare python {bare:.3f} s",
+    )
+
+
+def _median_s(command: list[str], rounds: int) -> float:
+    times = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - ours
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def _sample(rows: int) -> Sample:
+    with tempfile.TemporaryDirectory(prefix="ddtp-bench-") as folder:
+        return asyncio.run(Sample.make(Path(folder), rows=rows, shown=SHOWN_ROWS))
+
+
+FIGURES: Final[Mapping[str, Callable[[float], Iterator[Figure]]]] = {
+    "verify": verify_presentation,
+    "present": present,
+    "start": start,
+}
