@@ -87,10 +87,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_err("ddtp: stopped; the same command can be run again")
         return exits.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output went away; Python must not flush it once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
         return exits.BROKEN_PIPE
+    except OSError as error:
+        _forget_stdout()
+        return _report(error)
     return code
+
+
+def _forget_stdout() -> None:
+    """Let what could not be printed go, or Python would try it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str]) -> int:

@@ -141,7 +141,7 @@ def shared_options() -> list[click.Parameter]:
     """Return the options that every command understands."""
 
     def option(*names: str, **attributes: Any) -> click.Option:
-        return click.Option(names, callback=_keep, expose_value=False, **attributes)
+        return click.Option(names, callback=_keep, expose_value=False, is_eager=True, **attributes)
 
     return [
         option("--json", is_flag=True, help="Print one JSON document."),

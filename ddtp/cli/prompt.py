@@ -3,8 +3,10 @@
 import getpass
 from pathlib import Path
 
+import click
+
 from ddtp.cli import files
-from ddtp.cli.console import console, print_err
+from ddtp.cli.console import console
 from ddtp.errors import DDTPError, LockedError, MalformedError
 
 MOST_BYTES = 4096
@@ -21,7 +23,7 @@ def ask(question: str, option: str) -> str:
         DDTPError: Rule cli.1, there is nobody to ask.
     """
     _need_somebody(question, option)
-    print_err(f"{question}: ")
+    click.echo(f"{question}: ", err=True, nl=False)
     return input().strip()
 
 

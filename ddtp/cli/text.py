@@ -29,7 +29,7 @@ def document(value: Mapping[str, object], *, indent: int | None = None) -> str:
 
 
 def _escaped(char: str) -> str:
-    if char.isascii() or unicodedata.category(char) not in _UNSEEN:
+    if unicodedata.category(char) not in _UNSEEN:
         return char
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
