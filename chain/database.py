@@ -20,6 +20,7 @@ else:
 
 Connection = sqlite.Connection
 DatabaseError = sqlite.Error
+IntegrityError = sqlite.IntegrityError
 BUSY_SECONDS: Final = 5
 _FULL: Final = 2
 

@@ -19,6 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
 
+from chain import database
 from chain.database import DatabaseError
 from chain.registry import Trust
 from chain.store import Reads, Row, Store
@@ -333,31 +334,41 @@ class Log:
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
         """Write what may be written of these jobs, sign, and only then answer."""
-        before = self._signed
-        group = _Group(self._origin, before, self._store.writer, max(self._clock(), before.time))
-        group.look_up(jobs)
-        answers: list[tuple[_Job, list[int]]] = []
-        for job in jobs:
-            try:
-                answers.append((job, group.add(job.writes)))
-            except (DDTPError, Unanswered) as error:
-                job.done.set_exception(error)
+        writes = [write for job in jobs for write in job.writes]
+        # Nearly always all is new: only the store's own index is asked, which refuses the rest.
+        looked_up = [each for each in writes if isinstance(each.entry, Used | Revoked)]
+        try:
+            answers = self._commit_group(jobs, looked_up)
+        except database.IntegrityError:
+            answers = self._commit_group(jobs, writes)
+        for job, answer in answers:
+            if isinstance(answer, list):
+                job.done.set_result(answer)
+            else:
+                job.done.set_exception(answer)
+
+    def _commit_group(
+        self, jobs: Sequence[_Job], looked_up: Sequence[_Write]
+    ) -> list[tuple[_Job, list[int] | DDTPError | Unanswered]]:
+        time = max(self._clock(), self._signed.time)
+        known = self._store.writer.known([write.name for write in looked_up])
+        group = _Group(self._origin, self._signed, self._store.writer, known, time)
+        answers = [(job, group.add(job.writes)) for job in jobs]
         if group.rows or not jobs:
             self._sign(group)
-        for job, indices in answers:
-            job.done.set_result(indices)
+        return answers
 
     def _sign(self, group: "_Group") -> None:
         """Commit a group under a status entry and a checkpoint; only then readers see it."""
         shelf = self._store.writer.shelf
         bits = self._signed.status.covering(group.next, group.revoked)
         leaf = entry.encode(entry.Status(bits.root, group.time))
-        rows = [*group.rows, (group.next, leaf, None)]
+        rows = [*group.rows, (group.next, leaf)]
         tree, tiles = self._signed.tree.grown([merkle.leaf_hash(row[1]) for row in rows])
         root = merkle.root(shelf.nodes(tree), tree.size)
         head = Checkpoint(origin=self._origin, size=tree.size, root=root)
         checkpoint = note.sign_checkpoint(head, self._signer)
-        self._store.commit(rows, tiles, checkpoint)
+        self._store.commit(rows, group.fresh.items(), tiles, checkpoint)
         self._signed = _Signed(
             tree=tree,
             status=bits,
@@ -385,15 +396,18 @@ class Log:
 class _Group:
     """Entries that are about to be committed together, after those of the log."""
 
-    def __init__(self, origin: str, before: _Signed, reads: Reads, time: int) -> None:
+    def __init__(
+        self, origin: str, before: _Signed, reads: Reads, stored: dict[bytes, int], time: int
+    ) -> None:
         self._origin = origin
         self._before = before
         self._reads = reads
-        self._known: dict[bytes, int] = {}
+        self._stored = stored
         self._first = before.tree.size
         self._time = encoding.encode(time)
         self.time = time
         self.rows: list[Row] = []
+        self.fresh: dict[bytes, int] = {}
         self.revoked: set[int] = set()
 
     @property
@@ -401,21 +415,18 @@ class _Group:
         """The index of the entry that comes next."""
         return self._first + len(self.rows)
 
-    def look_up(self, jobs: Sequence[_Job]) -> None:
-        """Learn which of the writes of these jobs are in the log already."""
-        self._known = self._reads.known([write.name for job in jobs for write in job.writes])
-
-    def add(self, writes: Sequence[_Write]) -> list[int]:
-        """Add all or none of these writes, and return where each of them stands."""
+    def add(self, writes: Sequence[_Write]) -> list[int] | DDTPError | Unanswered:
+        """Add all of these writes and return where each stands, or none and return why."""
         mark, revoked = len(self.rows), set(self.revoked)
         try:
             return [self._place(write) for write in writes]
-        except (DDTPError, Unanswered):
-            for _, _, name in self.rows[mark:]:
-                del self._known[name or b""]
+        except (DDTPError, Unanswered) as error:
+            for write in writes:
+                if self.fresh.get(write.name, -1) >= self._first + mark:
+                    del self.fresh[write.name]
             del self.rows[mark:]
             self.revoked = revoked
-            raise
+            return error
 
     def _place(self, write: _Write) -> int:
         asked = write.entry
@@ -423,21 +434,21 @@ class _Group:
             self._check_use(asked, write)
         elif isinstance(asked, Revoked):
             self._check_revocation(asked)
-        found = self._known.get(write.name)
+        found = self._find(write)
         if found is not None:
             return found
         index = self.next
         # An entry is its draft with one more element, the time: a longer array.
         leaf = bytes([write.draft[0] + 1]) + write.draft[1:] + self._time
-        self.rows.append((index, leaf, write.name))
-        self._known[write.name] = index
+        self.rows.append((index, leaf))
+        self.fresh[write.name] = index
         if isinstance(asked, Revoked):
             self.revoked.add(asked.index)
         return index
 
     def _check_use(self, asked: Used, write: _Write) -> None:
         """Refuse a second use of a grant, one of a revoked grant, or one by another key."""
-        found = self._known.get(write.name)
+        found = self._find(write)
         if found is not None:
             used = self._entry(found)
             if encoding.encode(entry.draft(used)) != write.draft:
@@ -460,6 +471,11 @@ class _Group:
             raise DDTPError("log.7", f"entry {asked.index} is neither issued nor granted")
         if not hmac.compare_digest(entry.lock_of(asked.key), target.lock):
             raise LockedError("log.8", f"the lock of entry {asked.index} is another one")
+
+    def _find(self, write: _Write) -> int | None:
+        """Return where the same write stands, in the log or in this group."""
+        found = self._stored.get(write.name)
+        return self.fresh.get(write.name) if found is None else found
 
     def _entry(self, index: int) -> Entry:
         """Return an entry of the log or of this group."""

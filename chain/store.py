@@ -1,11 +1,11 @@
 """Where a log keeps its entries: SQLite, and the SQL of it (spec/registry.md).
 
 Leaves by number; complete tiles of hashes; the newest
-checkpoint. A column `write` names each write, so that the same one is found again: the same
-index tells who used or revoked an entry and which entries are of one herd.
+checkpoint. `writes` has the name of each write, so that the same one is found again; it tells
+as well who used or revoked an entry, and which entries are of one herd.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,27 +20,30 @@ from ddtp.note import Checkpoint
 
 FILE: Final = "log.sqlite"
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, leaf BLOB NOT NULL,
-    write BLOB UNIQUE);
+CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS writes (write BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tiles (level INTEGER, number INTEGER, hashes BLOB NOT NULL,
     PRIMARY KEY (level, number));
 CREATE TABLE IF NOT EXISTS head (one INTEGER PRIMARY KEY CHECK (one = 1), note BLOB NOT NULL);
 """
-_ADD_ENTRY: Final = "INSERT INTO entries (number, leaf, write) VALUES (?, ?, ?)"
+_ADD_ENTRY: Final = "INSERT INTO entries (number, leaf) VALUES (?, ?)"
+_ADD_WRITE: Final = "INSERT INTO writes (write, number) VALUES (?, ?)"
 _ADD_TILE: Final = "INSERT INTO tiles (level, number, hashes) VALUES (?, ?, ?)"
 _SET_HEAD: Final = "INSERT OR REPLACE INTO head (one, note) VALUES (1, ?)"
 _LEAF: Final = "SELECT leaf FROM entries WHERE number = ?"
 _LEAVES: Final = "SELECT leaf FROM entries WHERE number >= ? AND number < ? ORDER BY number"
-_KNOWN: Final = "SELECT write, number FROM entries WHERE write IN ({})"
-_HERD: Final = "SELECT number, leaf FROM entries WHERE write >= ? AND write < ? ORDER BY number"
-_REVOKED: Final = "SELECT write FROM entries WHERE write >= x'04' AND write < x'05'"
+_KNOWN: Final = "SELECT write, number FROM writes WHERE write IN ({})"
+_HERD: Final = """
+SELECT number, leaf FROM writes JOIN entries USING (number) WHERE write >= ? AND write < ?
+"""
+_REVOKED: Final = "SELECT write FROM writes WHERE write >= x'04' AND write < x'05'"
 _TILE: Final = "SELECT hashes FROM tiles WHERE level = ? AND number = ?"
 _HEAD: Final = "SELECT note FROM head"
 _SIZE: Final = "SELECT coalesce(max(number) + 1, 0) FROM entries"
 _ASKED_AT_ONCE: Final = 500
 
-Row = tuple[int, bytes, bytes | None]
-"""Number, leaf, write."""
+Row = tuple[int, bytes]
+"""Number and leaf of an entry."""
 
 
 class Reads:
@@ -72,8 +75,9 @@ class Reads:
     def known(self, writes: Sequence[bytes]) -> dict[bytes, int]:
         """Return which of these writes are in the log already, and where."""
         found: dict[bytes, int] = {}
+        ordered = sorted(writes)
         for start in range(0, len(writes), _ASKED_AT_ONCE):
-            asked = writes[start : start + _ASKED_AT_ONCE]
+            asked = ordered[start : start + _ASKED_AT_ONCE]
             marks = ",".join("?" * len(asked))
             found |= dict(self._connection.execute(_KNOWN.format(marks), asked))
         return found
@@ -170,11 +174,19 @@ class Store:
         self._guard.sync()
         return newest
 
-    def commit(self, rows: Sequence[Row], tiles: Sequence[Tile], checkpoint: bytes) -> None:
+    def commit(
+        self,
+        rows: Sequence[Row],
+        writes: Iterable[tuple[bytes, int]],
+        tiles: Sequence[Tile],
+        checkpoint: bytes,
+    ) -> None:
         """Add entries and tiles under a checkpoint; it is durable when this returns."""
         try:
             self._writing.execute("BEGIN IMMEDIATE")
             self._writing.executemany(_ADD_ENTRY, rows)
+            # In the order of their index: in a big one, neighbours share pages.
+            self._writing.executemany(_ADD_WRITE, sorted(writes))
             self._writing.executemany(
                 _ADD_TILE, [(each.level, each.number, each.hashes) for each in tiles]
             )

@@ -1,0 +1,53 @@
+"""What providers and receivers relay of a log, so that wallets need not ask it (spec/http.md).
+
+A log must not learn who its holders are. Whom a wallet deals with anyway asks for it, through
+his own view: what he hands on he has proven first.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from chain.client import encode_path
+from chain.server import number
+from chain.view import View
+from ddtp import http
+from ddtp.http import Route
+from ddtp.web import Handler, reply
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Handlers over one view, to be mounted beside those of the institution."""
+
+    view: View
+
+    def handlers(self) -> Mapping[Route, Handler]:
+        """Return the handler of each route that is relayed."""
+        return {
+            http.RELAYED_CHECKPOINT: self.checkpoint,
+            http.RELAYED_EVIDENCE: self.evidence,
+            http.RELAYED_CONSISTENCY: self.consistency,
+            http.NETWORK_FILE: self.network,
+        }
+
+    async def checkpoint(self, request: web.Request) -> web.Response:
+        """Return a log's newest checkpoint: GET /logs/{origin}/checkpoint."""
+        return reply(await self.view.registry(request.match_info["origin"]).checkpoint())
+
+    async def evidence(self, request: web.Request) -> web.Response:
+        """Return the evidence of an entry: GET /logs/{origin}/evidence/{index}."""
+        origin = request.match_info["origin"]
+        found = await self.view.evidence(origin, number(request, "index"))
+        return reply(found.encode())
+
+    async def consistency(self, request: web.Request) -> web.Response:
+        """Return what joins two sizes: GET /logs/{origin}/consistency/{old}/{size}."""
+        registry = self.view.registry(request.match_info["origin"])
+        path = await registry.consistency(number(request, "old"), number(request, "size"))
+        return reply(encode_path(path))
+
+    async def network(self, _: web.Request) -> web.Response:
+        """Return the network file: GET /network."""
+        return reply(self.view.network_file)

@@ -1,0 +1,112 @@
+"""The HTTP front of a log (spec/http.md): bytes in, the log's answers out.
+
+Members submit with their signature, whoever has the key of a lock revokes, and everybody
+reads. Who may do what is the log's to say.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from chain.client import encode_path
+from chain.log import Log
+from chain.view import View
+from ddtp import encoding, http
+from ddtp.errors import MalformedError
+from ddtp.http import Route
+from ddtp.submission import decode_revocation
+from ddtp.web import Handler, body, reply
+
+_MOST_DIGITS = 19
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Handlers over one log."""
+
+    log: Log
+
+    def handlers(self) -> Mapping[Route, Handler]:
+        """Return the handler of each route of a log."""
+        return {
+            http.SUBMIT: self.submit,
+            http.REVOKE: self.revoke,
+            http.CHECKPOINT: self.checkpoint,
+            http.TILE: self.tile,
+            http.LOOK_UP: self.look_up,
+            http.CONSISTENCY: self.consistency,
+            http.EVIDENCE_OF: self.evidence,
+            http.NETWORK_FILE: self.network,
+        }
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Append a member's entries: POST /submissions."""
+        found = await self.log.submit(await body(request, limit=http.SUBMIT.limit))
+        return reply(encoding.encode([each.encode() for each in found]))
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        """Revoke an entry by its key: POST /revocations."""
+        asked = decode_revocation(await body(request, limit=http.REVOKE.limit))
+        found = await self.log.revoke(asked.index, asked.key, asked.reason)
+        return reply(found.encode())
+
+    async def checkpoint(self, _: web.Request) -> web.Response:
+        """Return the newest checkpoint: GET /checkpoint."""
+        return reply(await self.log.checkpoint())
+
+    async def tile(self, request: web.Request) -> web.Response:
+        """Return a tile: GET /tile/{path}."""
+        return reply(await self.log.tile(request.match_info["path"]))
+
+    async def look_up(self, request: web.Request) -> web.Response:
+        """Return the entries of a herd: GET /entries/{prefix}."""
+        rows = await self.log.look_up(request.match_info["prefix"])
+        return reply(encoding.encode([[index, leaf] for index, leaf in rows]))
+
+    async def consistency(self, request: web.Request) -> web.Response:
+        """Return what joins two sizes: GET /consistency/{old}/{size}."""
+        path = await self.log.consistency(number(request, "old"), number(request, "size"))
+        return reply(encode_path(path))
+
+    async def evidence(self, request: web.Request) -> web.Response:
+        """Return the evidence of an entry: GET /evidence/{index}."""
+        found = await self.log.evidence(number(request, "index"))
+        return reply(found.encode())
+
+    async def network(self, _: web.Request) -> web.Response:
+        """Return the network file: GET /network."""
+        return reply(await self.log.network())
+
+
+def number(request: web.Request, name: str) -> int:
+    """Return a number in a call's path.
+
+    Raises:
+        MalformedError: log.12, it is none.
+    """
+    text = request.match_info[name]
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        raise MalformedError("log.12", f"{text[:20]!r} is no number")
+    return int(text)
+
+
+@contextlib.asynccontextmanager
+async def refreshed(view: View, seconds: float = 30) -> AsyncIterator[None]:
+    """Look for newer network statements now and as long as the block runs."""
+    await view.refresh()
+    refreshing = asyncio.create_task(_keep_fresh(view, seconds))
+    try:
+        yield
+    finally:
+        refreshing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await refreshing
+
+
+async def _keep_fresh(view: View, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await view.refresh()
