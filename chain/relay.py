@@ -4,7 +4,6 @@ A log must not learn who its holders are. Whom a wallet deals with anyway asks f
 his own view: what he hands on he has proven first.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -17,20 +16,20 @@ from ddtp.http import Route
 from ddtp.web import Handler, reply
 
 
+def relays(view: View) -> dict[Route, Handler]:
+    """Return the handler of each route that is relayed, over an institution's own view."""
+    relay = _Relay(view)
+    return {
+        http.RELAYED_CHECKPOINT: relay.checkpoint,
+        http.RELAYED_EVIDENCE: relay.evidence,
+        http.RELAYED_CONSISTENCY: relay.consistency,
+        http.NETWORK_FILE: relay.network,
+    }
+
+
 @dataclass(frozen=True, slots=True)
-class Relay:
-    """Handlers over one view, to be mounted beside those of the institution."""
-
+class _Relay:
     view: View
-
-    def handlers(self) -> Mapping[Route, Handler]:
-        """Return the handler of each route that is relayed."""
-        return {
-            http.RELAYED_CHECKPOINT: self.checkpoint,
-            http.RELAYED_EVIDENCE: self.evidence,
-            http.RELAYED_CONSISTENCY: self.consistency,
-            http.NETWORK_FILE: self.network,
-        }
 
     async def checkpoint(self, request: web.Request) -> web.Response:
         """Return a log's newest checkpoint: GET /logs/{origin}/checkpoint."""

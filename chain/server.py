@@ -6,7 +6,7 @@ reads. Who may do what is the log's to say.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -29,7 +29,7 @@ class Front:
 
     log: Log
 
-    def handlers(self) -> Mapping[Route, Handler]:
+    def handlers(self) -> dict[Route, Handler]:
         """Return the handler of each route of a log."""
         return {
             http.SUBMIT: self.submit,
