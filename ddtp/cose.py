@@ -22,6 +22,8 @@ TYP_END = "+cose"
 
 _ALG, _KID, _TYP = 1, 4, 16
 _TAG = b"\xd2"
+_KID_START = 10
+_KID_END = _KID_START + keys.LENGTH
 _CONTEXT = b"\x84\x6aSignature1"
 _NO_EXTERNAL = b"\x40"
 _UNPROTECTED = b"\xa0"
@@ -107,9 +109,9 @@ def open_detached(data: bytes, payload: bytes, kind: str) -> KeyID:
         MalformedError: As `parse`.
         SignatureError: cose.4, the signature does not hold.
     """
-    key_id, start = _key_of(data, kind)
-    if data[start:-_TAIL_BYTES] != _NIL:
-        _refuse(data, kind)
+    if data[_payload_start(data, kind, type(None)) : -_TAIL_BYTES] != _NIL:
+        _refuse(data, kind, type(None))
+    key_id = KeyID(data[_KID_START:_KID_END])
     signed = _signed_bytes(kind, key_id, _byte_string(payload))
     _check_signature(key_id, data[-keys.SIGNATURE_BYTES :], signed, kind)
     return key_id
@@ -164,31 +166,30 @@ def _head(size: int) -> bytes:
     return b"\x5a" + size.to_bytes(4)
 
 
-def _key_of(data: bytes, kind: str) -> tuple[KeyID, int]:
-    """Return the key that a thing of this kind names, and where its payload begins."""
+def _payload_start(data: bytes, kind: str, payload: type) -> int:
+    """Return where the payload of a thing of this kind begins; all around it is compared."""
     if len(data) > LIMIT_BYTES:
         raise MalformedError("cbor.6", f"{len(data)} bytes, at most {LIMIT_BYTES} are accepted")
     before, between = _template(kind)
-    middle = len(before) + keys.LENGTH
-    start = middle + len(between)
+    start = _KID_END + len(between)
     if (
-        data[: len(before)] != before
-        or data[middle:start] != between
+        data[:_KID_START] != before
+        or data[_KID_END:start] != between
         or data[-_TAIL_BYTES : -keys.SIGNATURE_BYTES] != _SIGNATURE_HEAD
         or len(data) <= start + _TAIL_BYTES
     ):
-        _refuse(data, kind)
-    return KeyID(data[len(before) : middle]), start
+        _refuse(data, kind, payload)
+    return start
 
 
 def _split(data: bytes, kind: str) -> tuple[KeyID, bytes, bytes]:
     """Return the key, the payload, and what was signed."""
-    key_id, start = _key_of(data, kind)
-    payload = data[start:-_TAIL_BYTES]
+    payload = data[_payload_start(data, kind, bytes) : -_TAIL_BYTES]
     size = len(payload)
     head = 1 if size <= 24 else 2 if size <= 257 else 3 if size <= 65538 else 5
     if payload[:head] != _head(size - head):
-        _refuse(data, kind)
+        _refuse(data, kind, bytes)
+    key_id = KeyID(data[_KID_START:_KID_END])
     return key_id, payload[head:], _signed_bytes(kind, key_id, payload)
 
 
@@ -199,29 +200,33 @@ def _check_signature(key_id: KeyID, signature: bytes, signed: bytes, kind: str) 
         raise SignatureError("cose.4", f"{key_id.text} did not sign this {kind}") from None
 
 
-def _refuse(data: bytes, kind: str) -> NoReturn:
-    """Say in which way data is not the one form of its kind."""
+def _refuse(data: bytes, kind: str, payload: type) -> NoReturn:
+    """Say in which way data is not the one form of its kind; payload is the type it needs."""
     if data[:1] != _TAG:
         looks = encoding.kind_of(data)
         raise MalformedError("cose.1", f"expected a signed {kind}, this looks like {looks}")
     parts = _decode(data[1:], kind)
-    if type(parts) is not list or [type(part) for part in parts[:2]] != [bytes, dict]:
-        raise MalformedError("cose.1", f"a signed {kind} is an array of header and payload")
-    if len(parts) != 4 or parts[1] or type(parts[3]) is not bytes or len(parts[3]) != 64:
-        raise MalformedError("cose.1", f"a signed {kind} has an empty unprotected header")
-    header = _decode(cast("bytes", parts[0]), kind)
+    if type(parts) is not list or len(parts) != 4:
+        raise MalformedError("cose.1", f"a signed {kind} is an array of four parts")
+    protected, unprotected, content, signature = parts
+    if type(protected) is not bytes or unprotected != {}:
+        raise MalformedError("cose.1", f"the unprotected header of a signed {kind} is empty")
+    if type(content) is not payload:
+        where = "attached" if payload is bytes else "apart"
+        raise MalformedError("cose.1", f"the payload of this {kind} must be {where}")
+    if type(signature) is not bytes or len(signature) != keys.SIGNATURE_BYTES:
+        raise MalformedError("cose.1", f"a signature has {keys.SIGNATURE_BYTES} bytes")
+    header = _decode(protected, kind)
     if type(header) is not dict or list(header) != [_ALG, _KID, _TYP]:
         raise MalformedError("cose.1", "the protected labels are 1, 4 and 16, and no other")
-    typ = header[_TYP]  # type: ignore[index]
+    algorithm, kid, typ = header.values()
     if typ != f"{TYP_START}{kind}{TYP_END}":
-        raise MalformedError(
-            "cose.2", f"expected a signed {kind}, this is {encoding.kind_of(data)}"
-        )
-    if header[_ALG] != EDDSA:  # type: ignore[index]
+        given = encoding.kind_of(data)
+        raise MalformedError("cose.2", f"expected a signed {kind}, this is {given}")
+    if algorithm != EDDSA:
         raise MalformedError("cose.3", "the algorithm is not EdDSA (-8)")
-    kid = header[_KID]  # type: ignore[index]
     KeyID(kid if type(kid) is bytes else b"")
-    raise MalformedError("cose.1", "the payload is missing or attached where it must not be")
+    raise MalformedError("cose.1", f"this is not the one form of a signed {kind}")
 
 
 def _decode(data: bytes, kind: str) -> Value:
