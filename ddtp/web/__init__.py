@@ -4,6 +4,8 @@ A server is `application` and `serve`, a handler uses `body` and `reply`, calls 
 out through `Client`, pages through `Pages`. Import it inside a command: it is slow.
 """
 
+from aiohttp.web import Application, Request, Response, StreamResponse
+
 from ddtp.web.client import Client, check_url, is_loopback
 from ddtp.web.guard import HOSTS, Handler, body, body_into, form, language, pieces
 from ddtp.web.pages import FORM, HTML, STYLE, Pages, style
@@ -24,11 +26,15 @@ __all__ = [
     "HOSTS",
     "HTML",
     "STYLE",
+    "Application",
     "Client",
     "Handler",
     "Pages",
     "Problem",
+    "Request",
+    "Response",
     "Server",
+    "StreamResponse",
     "application",
     "body",
     "body_into",
