@@ -42,10 +42,17 @@ class Route:
     limit: int
 
     def url(self, base: str, **parts: str | int) -> str:
-        """Return the URL of this call at an endpoint; parts fill the placeholders."""
+        """Return the URL of this call at an endpoint; parts fill the placeholders.
+
+        Raises:
+            ValueError: A part is `.` or `..`, which would be another place.
+        """
 
         def fill(found: re.Match[str]) -> str:
-            return quote(str(parts[found["name"]]), safe="/" if found["pattern"] else "")
+            steps = quote(str(parts[found["name"]]), safe="/" if found["pattern"] else "")
+            if {".", ".."} & set(steps.split("/")):
+                raise ValueError(f"{steps} is no step of a path")
+            return steps
 
         return base.rstrip("/") + _PLACEHOLDER.sub(fill, self.path)
 
