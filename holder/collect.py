@@ -1,0 +1,379 @@
+"""Getting packages: from a provider's offer, or from a file (spec/wallet.md).
+
+An offer's link holds a one-time code. The wallet checks that it leads to a member of the
+network, shows that it holds a fresh key, and takes the package and its documents; all of it is
+verified on arrival. What a crash interrupts goes on when the same link is collected again: the
+offer keeps its key, and documents keep the pieces that have come.
+"""
+
+import asyncio
+import base64
+import contextlib
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol, cast
+
+from chain.view import View
+from ddtp import http, verify
+from ddtp.cli import files
+from ddtp.errors import DDTPError, MalformedError, Outcome, StorageError, TrustError, Unanswered
+from ddtp.evidence import Evidence
+from ddtp.network import Role
+from ddtp.package import MAX_BYTES, Package, Statement
+from ddtp.possession import CODE_BYTES, MAX_SECONDS, Offer, Possession, Redemption, offer_id
+from ddtp.record import DOCUMENT, Document, Item, document_of
+from ddtp.verify import Found, Result, Verdict
+from ddtp.web import check_url
+from holder.vault import Partial, Row
+from holder.wallet import Wallet, number_in
+
+WAIT_SECONDS: Final = 2  # between asks while a provider's log is down
+_LINK: Final = re.compile(r"(https?://[^\s#?]+)/offer#([A-Za-z0-9_-]{22})(?:==)?")
+
+Advance = Callable[[int], None]
+"""Is told of bytes that have come or gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """A package that is in the vault now, its row of the index, and what checking it gave."""
+
+    package: Package
+    row: Row
+    verdict: Verdict
+
+    @property
+    def id(self) -> str:
+        """The package's id: its fingerprint in hex."""
+        return self.package.fingerprint.digest.hex()
+
+
+def parse_link(link: str) -> tuple[str, bytes]:
+    """Return endpoint and one-time code of an offer's link.
+
+    Raises:
+        MalformedError: wallet.4, this is no such link; web.13, an address that is not called.
+    """
+    match = _LINK.fullmatch(link.strip())
+    if match is None:
+        raise MalformedError("wallet.4", "the link of an offer ends in /offer# and a code")
+    # 22 characters of this alphabet are 16 bytes and 4 spare bits.
+    code = base64.urlsafe_b64decode(match[2] + "==")[:CODE_BYTES]
+    check_url(match[1])
+    return match[1], code
+
+
+async def collect(wallet: Wallet, link: str, advance: Advance, *, patience: float = 0) -> Arrived:
+    """Take the package that an offer's link leads to, with its documents.
+
+    Args:
+        advance: Told of each piece of a document that comes.
+        patience: Seconds to keep asking while the provider waits for its log.
+
+    Raises:
+        MalformedError: wallet.4, the link; possession.1, package.1 to package.3.
+        TrustError: wallet.5, no member that issues has this endpoint; network.5 to network.9.
+        DDTPError: wallet.7, this is not what was offered; wallet.13, it is not verified;
+            and what the provider refuses by.
+        Unanswered: The provider does not answer, or its log does not.
+    """
+    endpoint, code = parse_link(link)
+    async with wallet.partner(endpoint) as view:
+        offer = offer_id(code)
+        known = wallet.vault.rows().get(f"offer:{offer}", {})
+        package = _package_of(wallet, known)
+        if package is None:
+            package = await _redeem(wallet, view, endpoint, code, patience)
+        opened = package.open()
+        await _fetch_documents(wallet, package, opened[1], endpoint, code, advance)
+        row = wallet.vault.rows()[f"offer:{offer}"]
+        word = row.get("record")
+        number = number_in(row, "number")
+        return await arrive(wallet, view, package, number, word if isinstance(word, str) else "")
+
+
+async def add(wallet: Wallet, path: Path, advance: Advance) -> Arrived:
+    """Take a package from a `.ddtp` file or a zip, with the documents that lie beside it.
+
+    Raises:
+        MalformedError: cbor.8, this is no package; package.1 to package.3.
+        DDTPError: wallet.6, it is bound to another wallet's key; wallet.13, it is not verified.
+    """
+    package, beside = await asyncio.to_thread(_read, path)
+    statement, items = package.open()
+    number = wallet.number_of(statement)
+    for index in package.documents:
+        document = document_of(items[index])
+        if not wallet.vault.holds("documents", document.sha256):
+            await asyncio.to_thread(_take, wallet, document, beside)
+            advance(document.size)
+    async with wallet.partner(wallet.endpoint_of(statement.issuer)) as view:
+        return await arrive(wallet, view, package, number, "")
+
+
+async def arrive(wallet: Wallet, view: View, package: Package, number: int, word: str) -> Arrived:
+    """Verify a package, keep it with the newest evidence, and return what was found.
+
+    Raises:
+        DDTPError: wallet.13, it is not verified; nothing of it is kept.
+    """
+    verdict, package = await _examine(wallet, view, package)
+    if verdict.outcome is Outcome.NOT_VERIFIED:
+        identity = package.fingerprint.digest.hex()
+        if wallet.vault.holds("packages", package.fingerprint.digest):
+            wallet.forget(identity)
+        failed = next(each for each in verdict.checks if each.result is Result.FAILED)
+        raise DDTPError("wallet.13", f"{', '.join(verdict.reasons)}: {failed.detail}")
+    row = wallet.save(package, number, word, verdict)
+    return Arrived(package=package, row=row, verdict=verdict)
+
+
+async def check(wallet: Wallet, identity: str) -> Arrived:
+    """Verify a package of the vault as of now; it is kept whatever comes of it."""
+    package = wallet.package(identity)
+    row = wallet.rows("package")[identity]
+    issuer = Statement.open(package.statement).issuer
+    async with wallet.partner(wallet.endpoint_of(issuer)) as view:
+        verdict, package = await _examine(wallet, view, package)
+    row = wallet.save(package, number_in(row, "number"), str(row.get("record", "")), verdict)
+    return Arrived(package=package, row=row, verdict=verdict)
+
+
+async def _examine(wallet: Wallet, view: View, package: Package) -> tuple[Verdict, Package]:
+    """Return the verdict on a package by itself, and the package with the evidence it rests on."""
+    items = package.open()[1]
+    found = {
+        index: Found(size=document.size, sha256=document.sha256)
+        for index, document in _listed(package, items).items()
+        if wallet.vault.holds("documents", document.sha256)
+    }
+    case = await view.package_case(package, found, wallet.policy)
+    issued = case.packages[0].issued
+    if isinstance(issued, Evidence):
+        package = replace(package, evidence=issued.encode())
+    return verify.examine(case), package
+
+
+def _package_of(wallet: Wallet, row: Row) -> Package | None:
+    """Return the package that an offer gave already."""
+    identity = row.get("package")
+    if isinstance(identity, str) and wallet.vault.holds("packages", bytes.fromhex(identity)):
+        return wallet.package(identity)
+    return None
+
+
+async def _redeem(
+    wallet: Wallet, view: View, endpoint: str, code: bytes, patience: float
+) -> Package:
+    offer = Offer.decode(await wallet.client.call(http.OFFER, endpoint, offer=offer_id(code)))
+    _check_provider(wallet, view, endpoint, offer)
+    row = _reserve(wallet, offer_id(code), offer)
+    key = wallet.keys.holder(number_in(row, "number"))
+    now = wallet.clock()
+    possession = Possession(
+        audience=offer.provider,
+        holder=key.key_id,
+        nonce=offer.nonce,
+        record=offer.record,
+        issued_at=now,
+        expires_at=now + MAX_SECONDS,
+    )
+    body = Redemption(code=code, possession=key.possess(possession)).encode()
+    package = Package.decode(await _patiently(wallet, endpoint, code, body, patience))
+    statement, _ = package.open()
+    given = (statement.issuer, statement.type, statement.holder)
+    if given != (offer.provider, offer.type, key.key_id):
+        raise DDTPError("wallet.7", "issuer, type or bound key are not those of the offer")
+    view.network.check_speaker(statement.issuer, statement.key_id, Role.ISSUE)
+    wallet.save(package, number_in(row, "number"), offer.record, None)
+    wallet.vault.note(
+        {f"offer:{offer_id(code)}": {**row, "package": package.fingerprint.digest.hex()}}
+    )
+    return package
+
+
+async def _patiently(
+    wallet: Wallet, endpoint: str, code: bytes, body: bytes, patience: float
+) -> bytes:
+    """Redeem; while the provider cannot give yet, ask again: the same key gets the same package."""
+    until = asyncio.get_running_loop().time() + patience
+    while True:
+        try:
+            return await wallet.client.call(http.COLLECT, endpoint, body, offer=offer_id(code))
+        except Unanswered:
+            if asyncio.get_running_loop().time() + WAIT_SECONDS > until:
+                raise
+        await asyncio.sleep(WAIT_SECONDS)
+
+
+def _check_provider(wallet: Wallet, view: View, endpoint: str, offer: Offer) -> None:
+    """Refuse an offer of nobody, or from another place than the provider's own.
+
+    Raises:
+        TrustError: network.5, network.6, wallet.5.
+    """
+    view.network.check_current(wallet.clock())
+    member = view.network.member(offer.provider)
+    if member.endpoint.rstrip("/") != endpoint.rstrip("/"):
+        raise TrustError("wallet.5", f"{endpoint} is not the endpoint of {offer.provider}")
+    if not any(row.role is Role.ISSUE for row in member.roles):
+        raise TrustError("wallet.5", f"{offer.provider} is not a member that issues")
+
+
+def _reserve(wallet: Wallet, offer: str, said: Offer) -> Row:
+    """Return the offer's row, with the number of a fresh key at the first time."""
+    with wallet.vault.lock("offers"):
+        known = wallet.vault.rows().get(f"offer:{offer}")
+        if known is not None:
+            return known
+        row = {"number": wallet.vault.number(), "record": said.record, "at": wallet.clock()}
+        wallet.vault.note({f"offer:{offer}": row})
+    return row
+
+
+# Documents
+
+
+def _listed(package: Package, items: tuple[Item, ...]) -> Mapping[int, Document]:
+    """Return the documents whose files accompany a package, by item index."""
+    return {
+        index: document_of(items[index])
+        for index in package.documents
+        if items[index].path[0] == DOCUMENT
+    }
+
+
+async def _fetch_documents(
+    wallet: Wallet,
+    package: Package,
+    items: tuple[Item, ...],
+    endpoint: str,
+    code: bytes,
+    advance: Advance,
+) -> None:
+    token = base64.urlsafe_b64encode(code).decode().rstrip("=")
+    for document in _listed(package, items).values():
+        if not wallet.vault.holds("documents", document.sha256):
+            await _fetch(wallet, document, endpoint, token, advance)
+
+
+async def _fetch(
+    wallet: Wallet, document: Document, endpoint: str, token: str, advance: Advance
+) -> None:
+    """Fetch one document into pieces, going on where an earlier try ended, and put it together.
+
+    Raises:
+        StorageError: vault.6, it is another one than the package names; its pieces are dropped.
+    """
+    partial = wallet.vault.partial(document.sha256)
+    headers = {"Authorization": f"Bearer {token}"}
+    if partial.size:
+        headers["Range"] = f"bytes={partial.size}-"
+    advance(partial.size)
+    target = _Bounded(partial, document.size, advance)
+    if partial.size < document.size:
+        try:
+            await wallet.client.download(
+                http.PACKAGE_DOCUMENT,
+                endpoint,
+                cast("BinaryIO", target),
+                headers=headers,
+                sha256=document.sha256.hex(),
+            )
+        finally:
+            partial.keep()
+    if partial.size < document.size:
+        raise Unanswered("web.15", f"{partial.size} of {document.size} bytes of a document came")
+    try:
+        await asyncio.to_thread(wallet.vault.put_document, document.sha256, partial.reader())
+    finally:
+        partial.discard()
+
+
+class _Bounded:
+    """Takes a document's bytes, and no more than it has."""
+
+    def __init__(self, target: Partial, size: int, advance: Advance) -> None:
+        self._target = target
+        self._size = size
+        self._advance = advance
+
+    def write(self, data: bytes) -> int:
+        if self._target.size + len(data) > self._size:
+            self._target.discard()
+            raise StorageError("vault.6", f"more than the {self._size} bytes that it has")
+        try:
+            self._target.write(data)
+        except OSError as error:
+            # Else a full disk would look like a broken connection.
+            raise StorageError("vault.7", error.strerror or "the vault takes no more") from error
+        self._advance(len(data))
+        return len(data)
+
+
+# Packages from files
+
+
+def _read(path: Path) -> tuple[Package, "_Beside"]:
+    if path.is_dir():
+        found = sorted(path.glob("*.ddtp"))
+        if len(found) != 1:
+            raise MalformedError("wallet.9", f"{len(found)} packages in the folder, one is needed")
+        path = found[0]
+    if zipfile.is_zipfile(path):
+        archive = zipfile.ZipFile(path)
+        names = [name for name in archive.namelist() if name.endswith(".ddtp")]
+        if len(names) != 1:
+            raise MalformedError("wallet.9", f"{len(names)} packages in the zip, one is needed")
+        with archive.open(names[0]) as file:
+            # What the zip says of sizes is not believed.
+            data = file.read(MAX_BYTES + 1)
+        return Package.decode(data), _Zip(archive)
+    data = files.read(path, limit=MAX_BYTES)
+    return Package.decode(data), _Folder(path.parent if path != files.STDIO else None)
+
+
+class _Beside(Protocol):
+    """Where the files of documents are looked for; their names count for nothing."""
+
+    def files(self, size: int) -> Iterator[BinaryIO]:
+        """Yield each file of this size, open."""
+        ...
+
+
+class _Folder:
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def files(self, size: int) -> Iterator[BinaryIO]:
+        for path in sorted(self._folder.iterdir()) if self._folder is not None else ():
+            if path.is_file() and path.stat().st_size == size:
+                with path.open("rb") as file:
+                    yield file
+
+
+class _Zip:
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def files(self, size: int) -> Iterator[BinaryIO]:
+        for info in self._archive.infolist():
+            if info.file_size == size and not info.is_dir():
+                with self._archive.open(info) as file:
+                    yield cast("BinaryIO", file)
+
+
+def _take(wallet: Wallet, document: Document, beside: _Beside) -> None:
+    """Put a document into the vault from the file beside the package that is it.
+
+    Raises:
+        MalformedError: wallet.10, no file is this document.
+    """
+    for file in beside.files(document.size):
+        with contextlib.suppress(StorageError):
+            wallet.vault.put_document(document.sha256, file)
+            return
+    raise MalformedError("wallet.10", f"the document {document.name} is not beside the package")

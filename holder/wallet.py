@@ -1,0 +1,393 @@
+"""A wallet: its home, its keys and vault unlocked, and the view of the network it trusts.
+
+    HOME/settings.toml   where the vault is
+    HOME/seed.age        the 24 words, under a passphrase or sealed to an identity file
+    HOME/network/        the pinned network and what has been seen of its logs (chain.view)
+
+It reads logs only through the institution that it deals with: `partner` opens a view that
+asks that one's relays.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from chain.client import RemoteLog
+from chain.registry import Registry
+from chain.view import View
+from ddtp import http, seal
+from ddtp.cli import files, settings
+from ddtp.errors import ConflictError, DDTPError, LockedError, StorageError, Unanswered
+from ddtp.fingerprint import Fingerprint
+from ddtp.keys import KeyID
+from ddtp.network import Network
+from ddtp.package import Package, Statement
+from ddtp.policy import Policy
+from ddtp.record import CLAIM, DOCUMENT, SECTION, Item, document_of
+from ddtp.verify import Verdict
+from ddtp.web import Client
+from holder import keys
+from holder.consent import Held
+from holder.keys import Keys
+from holder.vault import Row, Vault
+
+log = logging.getLogger(__name__)
+
+# Everybody's own records count, whoever made them: the holder knows what he uploaded.
+BASES: Final = frozenset({1, 2, 3})
+SHORTEST_ID: Final = 4
+SEED_LIMIT: Final = 64 * 1024
+GAP: Final = 1_000  # how many numbers of keys without a package are looked through
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What can be set in settings.toml of a wallet.
+
+    Attributes:
+        vault: Folder of the vault.
+        network_source: Where newer network statements are read, a path or an https URL.
+        status_seconds: How old a status may be before a record is "not checked".
+    """
+
+    vault: Path
+    network_source: str
+    status_seconds: int = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wallet:
+    """One wallet, unlocked.
+
+    Attributes:
+        client: What calls go out through; within its `async with` where anything is called.
+        clock: Says the Unix time.
+    """
+
+    home: Path
+    settings: Settings
+    keys: Keys
+    vault: Vault
+    client: Client
+    clock: Callable[[], int]
+
+    @property
+    def policy(self) -> Policy:
+        """What the wallet asks of evidence."""
+        return Policy(bases=BASES, status_seconds=self.settings.status_seconds)
+
+    @contextlib.asynccontextmanager
+    async def partner(self, endpoint: str | None) -> AsyncIterator[View]:
+        """Open the view of the network for dealing with one institution.
+
+        Logs are asked through its relays. A newer network statement that it serves is
+        followed; one that does not follow from ours changes nothing.
+
+        Args:
+            endpoint: Its endpoint, None to ask nobody; that it is a member's is checked by
+                the caller.
+        """
+        view = self._view(endpoint)
+        try:
+            await view.refresh()
+            if endpoint is not None:
+                await self._follow(view, endpoint)
+            yield view
+        finally:
+            view.close()
+
+    def endpoint_of(self, member: str) -> str | None:
+        """Return the endpoint of a member of the network as we know it, None for a stranger."""
+        view = self._view(None)
+        try:
+            return next((row.endpoint for row in view.network.members if row.id == member), None)
+        finally:
+            view.close()
+
+    def _view(self, endpoint: str | None) -> View:
+        def reach(network: Network, origin: str) -> Registry:
+            base = f"{endpoint}/logs/{quote(origin, safe='')}"
+            return RemoteLog(base, origin, self.client)
+
+        return View(
+            self.home / "network",
+            reach=reach,
+            clock=self.clock,
+            offline=endpoint is None,
+            source=self.settings.network_source,
+        )
+
+    async def _follow(self, view: View, endpoint: str) -> None:
+        try:
+            await view.follow(await self.client.call(http.NETWORK_FILE, endpoint))
+        except (DDTPError, Unanswered) as error:
+            log.info("network file not followed", extra={"rule": error.rule})
+
+    # What the vault holds
+
+    def rows(self, kind: str) -> dict[str, Row]:
+        """Return the rows of "package" or "transfer" by id, the newest first."""
+        start = kind + ":"
+        found = {
+            key.removeprefix(start): row
+            for key, row in self.vault.rows().items()
+            if key.startswith(start)
+        }
+        return dict(sorted(found.items(), key=lambda pair: number_in(pair[1], "at"), reverse=True))
+
+    def find(self, kind: str, beginning: str) -> str:
+        """Return the whole id that begins so.
+
+        Raises:
+            DDTPError: wallet.8, nothing or more than one thing begins so.
+        """
+        wanted = beginning.removeprefix("sha256:").lower()
+        found = [each for each in self.rows(kind) if each.startswith(wanted)]
+        if len(wanted) < SHORTEST_ID or len(found) != 1:
+            what = "nothing" if not found else "more than one thing"
+            raise DDTPError("wallet.8", f"{what} begins with {beginning[:64]}")
+        return found[0]
+
+    def package(self, identity: str) -> Package:
+        """Return the package of an id.
+
+        Raises:
+            StorageError: vault.4, it is gone; vault.2, the file holds another one.
+        """
+        fingerprint = Fingerprint.parse(f"sha256:{identity}")
+        package = Package.decode(self.vault.get("packages", fingerprint.digest))
+        if package.fingerprint != fingerprint:
+            raise StorageError("vault.2", f"the file of {identity[:8]} holds another package")
+        return package
+
+    def held(self, identity: str) -> Held:
+        """Return the package of an id, opened."""
+        package = self.package(identity)
+        statement, items = package.open()
+        files_here = (
+            i
+            for i, item in enumerate(items)
+            if item.path[0] == DOCUMENT and self.vault.holds("documents", document_of(item).sha256)
+        )
+        return Held(
+            package=package, statement=statement, items=items, documents=frozenset(files_here)
+        )
+
+    def answering(self, types: Sequence[str]) -> Iterator[Held]:
+        """Yield the packages of these types that are in force, the newest first."""
+        for identity, row in self.rows("package").items():
+            if row.get("type") in types and row.get("outcome") != "not_verified":
+                yield self.held(identity)
+
+    def holder_number(self, identity: str) -> int:
+        """Return the number of the holder key that a package is bound to."""
+        return number_in(self.rows("package")[identity], "number")
+
+    def save(self, package: Package, number: int, word: str, verdict: Verdict | None) -> Row:
+        """Keep a package and its row in the index, and return the row.
+
+        Args:
+            number: Of the holder key that it is bound to.
+            word: The provider's word for the record, or nothing.
+            verdict: What became of checking it; None before.
+        """
+        self.vault.put("packages", package.fingerprint.digest, package.encode())
+        row = _row(package.open(), number, word, self.clock(), verdict)
+        self.vault.note({f"package:{package.fingerprint.digest.hex()}": row})
+        return row
+
+    def forget(self, identity: str) -> None:
+        """Delete a package, and its documents unless another package has them too."""
+        mine = _documents(self.package(identity))
+        others: set[bytes] = set()
+        for other in self.rows("package"):
+            if other != identity and mine:
+                with contextlib.suppress(StorageError):
+                    others |= _documents(self.package(other))
+        self.vault.note({f"package:{identity}": None})
+        for sha256 in mine - others:
+            self.vault.remove("documents", sha256)
+        self.vault.remove("packages", bytes.fromhex(identity))
+
+    def number_of(self, statement: Statement) -> int:
+        """Return the number of our key that a statement is bound to.
+
+        Raises:
+            DDTPError: wallet.6, it is bound to none of ours.
+        """
+        row = self.vault.rows().get("next", {})
+        for number in range(number_in(row, "number") + GAP):
+            if self.keys.holder(number).key_id == statement.holder:
+                return number
+        raise DDTPError("wallet.6", "the package is bound to a key of another wallet")
+
+
+def create(
+    home: Path, made: Keys, *, vault: Path, network_file: bytes, source: str, protect: bytes
+) -> None:
+    """Make a wallet's home and its vault.
+
+    Args:
+        protect: The sealed words (`under_passphrase` or `under_identity`).
+
+    Raises:
+        ConflictError: wallet.3, there is a wallet already.
+        StorageError, LockedError: vault.2, vault.5 for a vault that is there and not ours.
+    """
+    if (home / "seed.age").exists():
+        raise ConflictError("wallet.3", f"{home} holds a wallet")
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (vault / "vault.age").exists():
+        Vault(vault, made.vault_identity, made.vault_names)
+    else:
+        Vault.create(vault, made.vault_identity)
+    (home / "network").mkdir(mode=0o700, exist_ok=True)
+    View.create(home / "network", network_file, source)
+    text = (
+        "# Settings of this wallet.\n"
+        "# Where the vault is: a folder of age files, on any disk or memory stick.\n"
+        f"vault = {_quoted(str(vault.resolve()))}\n"
+        "# Where newer network statements are read: a path or an https address.\n"
+        f"network_source = {_quoted(source)}\n"
+        "# How old a status may be, in seconds, before a record counts as not checked.\n"
+        "# status_seconds = 86400\n"
+    )
+    files.write(home / "settings.toml", text.encode(), force=True)
+    # Last, so that a home with a seed is whole.
+    files.write_secret(home / "seed.age", protect)
+
+
+def under_passphrase(made: Keys, passphrase: str) -> bytes:
+    """Return the words sealed under a passphrase; this takes seconds, for a thief too."""
+    return seal.seal_with_passphrase(f"{made.words()}\n".encode(), passphrase)
+
+
+def under_identity(made: Keys, identity: str) -> bytes:
+    """Return the words sealed to an age identity."""
+    return seal.seal(f"{made.words()}\n".encode(), [seal.recipient_of(identity)])
+
+
+def unlock(home: Path, *, passphrase: Callable[[], str], identity: str | None) -> Keys:
+    """Return the keys of a wallet.
+
+    Args:
+        passphrase: Asks for it, when there is no identity.
+        identity: The age identity that the words were sealed to, if it was that.
+
+    Raises:
+        LockedError: wallet.2, there is no wallet; seal.2, seal.3.
+        MalformedError: seal.1, wallet.1.
+    """
+    try:
+        sealed = files.read_secret(home / "seed.age", limit=SEED_LIMIT)
+    except FileNotFoundError as error:
+        raise LockedError("wallet.2", f"{home} holds no wallet") from error
+    if identity is not None:
+        words = seal.unseal(sealed, identity)
+    else:
+        words = seal.unseal_with_passphrase(sealed, passphrase())
+    return keys.from_words(words.decode("utf-8", "replace"))
+
+
+def open_wallet(
+    home: Path, unlocked: Keys, client: Client, clock: Callable[[], int], environ: Mapping[str, str]
+) -> Wallet:
+    """Return the wallet of a home.
+
+    Raises:
+        DDTPError: cli.10, a setting that is none.
+        StorageError, LockedError: vault.1, vault.2, vault.5.
+    """
+    found = settings.read(Settings, "wallet", home / "settings.toml", environ)
+    vault = Vault(found.vault, unlocked.vault_identity, unlocked.vault_names)
+    return Wallet(home=home, settings=found, keys=unlocked, vault=vault, client=client, clock=clock)
+
+
+def rebuild(wallet: Wallet, transfers: Callable[[bytes], tuple[str, Row]]) -> int:
+    """Make the index again from the packages and transfers, and return how many there are.
+
+    Args:
+        transfers: Returns id and row of what the file of a transfer holds.
+    """
+    found: dict[str, tuple[KeyID, Row]] = {}
+    for _, data in wallet.vault.every("packages"):
+        package = Package.decode(data)
+        opened = package.open()
+        row = _row(opened, 0, "", wallet.clock(), None)
+        found[f"package:{package.fingerprint.digest.hex()}"] = (opened[0].holder, row)
+    numbers = _numbers(wallet.keys, {holder for holder, _ in found.values()})
+    rows = {key: {**row, "number": numbers.get(holder, 0)} for key, (holder, row) in found.items()}
+    for _, data in wallet.vault.every("transfers"):
+        identity, row = transfers(data)
+        rows[f"transfer:{identity}"] = dict(row)
+    # Numbers given to keys whose package has not come yet are passed over.
+    following = max(numbers.values(), default=-1) + 1 + GAP
+    wallet.vault.clear_index({**rows, "next": {"number": following}})
+    return len(rows)
+
+
+def _numbers(mine: Keys, wanted: set[KeyID]) -> dict[KeyID, int]:
+    """Return the numbers of our keys, looking on for a gap after the last one found."""
+    found: dict[KeyID, int] = {}
+    number = last = 0
+    while len(found) < len(wanted) and number <= last + GAP:
+        key = mine.holder(number).key_id
+        if key in wanted:
+            found[key] = last = number
+        number += 1
+    return found
+
+
+def title_of(items: Sequence[Item]) -> str:
+    """Return what tells a record from others of its type: its period, or its title."""
+    parts = [str(item.path[2]) for item in items if item.path[0] == SECTION]
+    if parts:
+        return parts[0] if len(parts) == 1 else f"{min(parts)}..{max(parts)}"
+    named = {item.path[1:]: item.value for item in items if item.path[0] == CLAIM}
+    for path in (("title",), ("name",), ("as-of",), ("date",)):
+        value = named.get(path)
+        if isinstance(value, str):
+            return value[:80]
+    return ""
+
+
+def number_in(row: Row, name: str) -> int:
+    """Return a number of a row, 0 where it has none."""
+    value = row.get(name, 0)
+    return value if isinstance(value, int) else 0
+
+
+def _row(
+    opened: tuple[Statement, tuple[Item, ...]],
+    number: int,
+    word: str,
+    now: int,
+    verdict: Verdict | None,
+) -> Row:
+    statement, items = opened
+    return {
+        "at": statement.issued_at,
+        "number": number,
+        "type": statement.type,
+        "issuer": statement.issuer,
+        "record": word or title_of(items),
+        "until": statement.expires_at,
+        "documents": sum(item.path[0] == DOCUMENT for item in items),
+        "outcome": "could_not_check" if verdict is None else verdict.outcome.value,
+        "reasons": [] if verdict is None else [*verdict.reasons, *verdict.unknowns],
+        "checked_at": now,
+    }
+
+
+def _documents(package: Package) -> set[bytes]:
+    items = map(Item.open, package.leaves)
+    return {document_of(item).sha256 for item in items if item.path[0] == DOCUMENT}
+
+
+def _quoted(text: str) -> str:
+    """Return a TOML string; paths may hold backslashes and quotes."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
