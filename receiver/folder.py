@@ -1,0 +1,233 @@
+"""The folder of one case: everything of it that can be erased (spec/receiver.md, Folders).
+
+    cases/<request id>/
+        request.age        the signed request, sealed to the desk
+        identity           what opens documents and presentation; mode 0600
+        documents/         age files as uploaded, named by their SHA-256
+        <SHA-256>.sent     a presentation as sent, from the first row until it is accepted
+        contents.age       the evidence file of the accepted transfer, sealed to the desk
+        proof.age          request, grants and receipt, sealed to the desk
+
+Erasing unlinks and syncs; what is unlinked was sealed, and the identity goes with it.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ddtp import encoding, seal
+from ddtp.cli import files
+from ddtp.errors import DDTPError, LockedError, MalformedError
+from ddtp.verify import Found
+
+IDENTITY: Final = "identity"
+REQUEST: Final = "request.age"
+CONTENTS: Final = "contents.age"
+PROOF: Final = "proof.age"
+DOCUMENTS: Final = "documents"
+SENT: Final = ".sent"
+PART: Final = ".part"
+MOST_BYTES: Final = 96 * 2**20  # of a sealed evidence file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What may be kept when contents are gone: that it was asked, consented to and answered."""
+
+    request: bytes
+    grants: tuple[bytes, ...]
+    receipt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """The folders of all cases.
+
+    Attributes:
+        root: Where they lie.
+        desk: The identity that opens what is sealed to the desk.
+    """
+
+    root: Path
+    desk: str = field(repr=False)
+
+    def of(self, request_id: str) -> "Folder":
+        """Return the folder of one case, by an id that the store knows."""
+        return Folder(self.root / request_id, self.desk)
+
+    def strays(self, known: Set[str], before: float) -> list["Folder"]:
+        """Return folders of no case, which a stop left behind before this time."""
+        return [
+            Folder(path, self.desk)
+            for path in self.root.iterdir()
+            if path.name not in known and path.stat().st_mtime < before
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One case's folder.
+
+    Attributes:
+        path: Named by the request's id.
+        desk: The identity that opens what is sealed to the desk.
+    """
+
+    path: Path
+    desk: str = field(repr=False)
+
+    def make(self, request: bytes, identity: str) -> None:
+        """Keep a new request and the identity of its answers."""
+        (self.path / DOCUMENTS).mkdir(parents=True, mode=0o700)
+        files.write_secret(self.path / IDENTITY, identity.encode())
+        self._write(REQUEST, request)
+        sync(self.path.parent)
+
+    def request(self) -> bytes:
+        """Return the signed request.
+
+        Raises:
+            DDTPError: case.2, it is gone: the case was closed.
+        """
+        return self._read(REQUEST)
+
+    def identity(self) -> str:
+        """Return what opens the documents and the presentation.
+
+        Raises:
+            DDTPError: case.2, it is gone: the case was closed.
+        """
+        try:
+            return files.read_secret(self.path / IDENTITY, limit=200).decode("ascii")
+        except FileNotFoundError:
+            raise DDTPError("case.2", "the case was closed") from None
+
+    def document(self, sha256: bytes) -> Path:
+        """Return where a document with this SHA-256 of its age file lies once it is whole."""
+        return self.path / DOCUMENTS / sha256.hex()
+
+    def find(self, sha256: bytes) -> Found | None:
+        """Return size and SHA-256 of what a document's age file holds, None when not here.
+
+        A file that does not open is found, and is no document that anybody signed.
+        """
+        digest = _Digest()
+        try:
+            source = self.document(sha256).open("rb")
+        except FileNotFoundError:
+            return None
+        with source:
+            try:
+                seal.unseal_stream(source, digest, self.identity())  # type: ignore[arg-type]  # it only writes
+            except (MalformedError, LockedError):
+                return Found(size=0, sha256=b"")
+        return Found(size=digest.size, sha256=digest.hash.digest())
+
+    def keep(self, sha256: bytes, sealed: bytes) -> None:
+        """Keep a presentation as it was sent, so that a restart can go on with it."""
+        files.write(self.path / (sha256.hex() + SENT), sealed, force=True)
+
+    def kept(self, sha256: bytes) -> bytes | None:
+        """Return a presentation that was kept."""
+        path = self.path / (sha256.hex() + SENT)
+        return path.read_bytes() if path.is_file() else None
+
+    def drop_one(self, sha256: bytes) -> None:
+        """Delete one presentation that was kept, if it was."""
+        (self.path / (sha256.hex() + SENT)).unlink(missing_ok=True)
+
+    def drop_kept(self) -> None:
+        """Delete the presentations that were kept."""
+        for path in self.path.glob(f"*{SENT}"):
+            path.unlink(missing_ok=True)
+
+    def write(self, contents: bytes, proof: Proof) -> None:
+        """Keep what was proven, sealed; nobody may read it before the acceptance is committed."""
+        self._write(CONTENTS, contents)
+        row: dict[int, encoding.Encodable] = {
+            1: proof.request,
+            2: list(proof.grants),
+            3: proof.receipt,
+        }
+        self._write(PROOF, encoding.encode(row))
+
+    def contents(self) -> bytes:
+        """Return the evidence file of the accepted transfer.
+
+        Raises:
+            DDTPError: case.4, it was erased.
+        """
+        try:
+            return self._read(CONTENTS)
+        except DDTPError as error:
+            raise DDTPError("case.4", "contents of this case were erased") from error
+
+    def erase(self, *, keep_proof: bool) -> None:
+        """Erase what the holder sent; nothing of it is left when this returns."""
+        if not self.path.is_dir():
+            return
+        if keep_proof:
+            for path in (self.path / IDENTITY, self.path / CONTENTS, *self._loose()):
+                path.unlink(missing_ok=True)
+            if (self.path / DOCUMENTS).is_dir():
+                shutil.rmtree(self.path / DOCUMENTS)
+            sync(self.path)
+        else:
+            shutil.rmtree(self.path)
+        sync(self.path.parent)
+
+    def erase_answers(self) -> tuple[str, ...]:
+        """Erase what was sent to a request that stays open, and return what went."""
+        documents = self.path / DOCUMENTS
+        sent = list(self.path.glob(f"*{SENT}"))
+        uploaded = list(documents.iterdir()) if documents.is_dir() else []
+        for path in (*sent, *uploaded, self.path / CONTENTS, self.path / PROOF):
+            path.unlink(missing_ok=True)
+        for folder in (documents, self.path):
+            if folder.is_dir():
+                sync(folder)
+        return (*(("items",) if sent else ()), *(("documents",) if uploaded else ()))
+
+    def _loose(self) -> list[Path]:
+        """Return presentations kept and files half written."""
+        return [*self.path.glob(f"*{SENT}"), *self.path.glob(".*")]
+
+    def _read(self, name: str) -> bytes:
+        try:
+            sealed = files.read(self.path / name, limit=MOST_BYTES)
+        except FileNotFoundError:
+            raise DDTPError("case.2", "the case was closed") from None
+        return seal.unseal(sealed, self.desk)
+
+    def _write(self, name: str, data: bytes) -> None:
+        sealed = seal.seal(data, [seal.recipient_of(self.desk)])
+        files.write_secret(self.path / name, sealed, force=True)
+
+
+def sync(folder: Path) -> None:
+    """Make what a folder lists durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _Digest:
+    """A file to write to that keeps size and hash only."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.hash = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.size += len(data)
+        self.hash.update(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Have nothing to flush."""

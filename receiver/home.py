@@ -1,0 +1,361 @@
+"""A receiver's home: the one folder that holds all it has (spec/receiver.md, Home).
+
+settings.toml  policy.toml  templates/      what people edit
+keys/          member.key, use.secret, desk.identity; each mode 0600
+view/                                       the pinned statements and what was seen of logs
+cases.sqlite   cases/<request id>/          what became of requests, and what can be erased
+card.ddtpcard                               for the network's governors
+"""
+
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final, Self
+
+from chain.client import RemoteLog
+from chain.registry import Reach, Registry
+from chain.view import View
+from ddtp import card, seal
+from ddtp.cli import files, keyfile, settings
+from ddtp.errors import ConflictError, DDTPError, MalformedError
+from ddtp.keys import Signer
+from ddtp.network import Level, Member, MemberID, MemberKey, MemberRole, Network, Role
+from ddtp.policy import SKEW_SECONDS, STATUS_SECONDS, Policy
+from ddtp.web import Client, check_url
+from receiver.cases import Cases
+from receiver.desk import Desk
+from receiver.folder import Folders
+from receiver.requests import Asker
+from receiver.retention import Retention, Terms
+from receiver.uploads import Limits
+
+SETTINGS: Final = "settings.toml"
+POLICY: Final = "policy.toml"
+CARD: Final = "card.ddtpcard"
+VIEW: Final = "view"
+MEMBER_KEY: Final = "keys/member.key"
+USE_SECRET: Final = "keys/use.secret"  # noqa: S105 - where it lies, not what it is
+IDENTITY: Final = "keys/desk.identity"
+TEMPLATES: Final = "templates"
+CASES: Final = "cases"
+DAY: Final = 86_400
+MIB: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What settings.toml may say.
+
+    Attributes:
+        member: Our id in the network.
+        endpoint: URL under which wallets reach us.
+        log: Origin of the log for our grants; empty for the network's only one.
+        network_source: Path or https URL of the network file, read again at each start.
+        host: Address to listen at.
+        port: Port to listen at.
+        document_files: Documents that one request may bring.
+        document_mib: MiB that they may have together.
+        free_mib: MiB of the disk that uploads leave alone.
+        proof_days: Days that request, grants and receipt are kept after contents are erased.
+        proof_law: The law by which they are; an erasure names it.
+        sweep_seconds: How often what is over is erased.
+    """
+
+    member: str
+    endpoint: str
+    network_source: str
+    log: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8442
+    document_files: int = 64
+    document_mib: int = 1024
+    free_mib: int = 256
+    proof_days: int = 365
+    proof_law: str = "proof that consent was given"
+    sweep_seconds: int = 60
+
+    def __post_init__(self) -> None:
+        if self.proof_days < 0 or self.sweep_seconds < 1 or self.document_mib < 1:
+            raise ValueError("proof_days is 0 or more, sweep_seconds and document_mib 1 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What policy.toml may say.
+
+    Attributes:
+        level: How firmly a registration must stand: signed, witnessed or anchored.
+        status_seconds: How old a status may be.
+        skew_seconds: How far clocks may differ.
+        bases: Accepted bases: own-record, witnessed-by-notary, uploaded-by-holder.
+        issuers: Member ids that are accepted; none for every member that may issue.
+    """
+
+    level: str = "signed"
+    status_seconds: int = STATUS_SECONDS
+    skew_seconds: int = SKEW_SECONDS
+    bases: tuple[str, ...] = ("own-record",)
+    issuers: tuple[str, ...] = ()
+
+    def policy(self) -> Policy:
+        """Return the policy that these rules say.
+
+        Raises:
+            DDTPError: cli.14, a word or number that is none.
+        """
+        try:
+            return Policy(
+                level=Level[self.level.upper()],
+                status_seconds=self.status_seconds,
+                skew_seconds=self.skew_seconds,
+                bases=frozenset(BASES.index(each) + 1 for each in self.bases),
+                issuers=frozenset(self.issuers),
+            )
+        except (KeyError, ValueError) as error:
+            raise DDTPError("cli.14", f"{POLICY}: {error}") from error
+
+
+BASES: Final = ("own-record", "witnessed-by-notary", "uploaded-by-holder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """An opened home.
+
+    Attributes:
+        client: By which logs are called; the home opens it and closes it.
+    """
+
+    path: Path
+    settings: Settings
+    desk: Desk
+    retention: Retention
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        environ: Mapping[str, str],
+        *,
+        client: Client,
+        reach: Reach | None = None,
+        clock: Callable[[], int] = lambda: int(time.time()),
+    ) -> Self:
+        """Open a home that `create` made.
+
+        Args:
+            client: By which logs are called.
+            reach: Whom to ask about a log, when not its own server.
+
+        Raises:
+            DDTPError: desk.1, this is no receiver's home; cli.14, a wrong setting; desk.4, no
+                log is chosen for grants.
+            LockedError: cli.8, a key can be read by others.
+        """
+        chosen = read_settings(path, environ)
+        view = View(
+            path / VIEW, reach=reach or _reach(client), clock=clock, source=chosen.network_source
+        )
+        desk = Desk(
+            asker=_asker(path, chosen, view.network),
+            view=view,
+            cases=Cases(path / "cases.sqlite"),
+            folders=Folders(path / CASES, _identity(path)),
+            policy=read_rules(path, environ).policy(),
+            limits=Limits(
+                files=chosen.document_files,
+                total=chosen.document_mib * MIB,
+                free=chosen.free_mib * MIB,
+            ),
+            clock=clock,
+            random=secrets.token_bytes,
+        )
+        terms = Terms(seconds=chosen.proof_days * DAY, law=chosen.proof_law)
+        return cls(
+            path=path,
+            settings=chosen,
+            desk=desk,
+            retention=Retention(desk=desk, terms=terms),
+        )
+
+    @property
+    def templates(self) -> Path:
+        """The folder of the receiver's own templates."""
+        return self.path / TEMPLATES
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.desk.cases.close()
+        self.desk.view.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """What a new receiver says of itself in its card."""
+
+    member: MemberID
+    names: Mapping[str, str]
+    jurisdiction: str
+    endpoint: str
+    purposes: tuple[str, ...]
+
+
+def create(
+    path: Path, asked: Membership, *, network_file: bytes, source: str, log: str, port: int
+) -> card.Card:
+    """Make a home and return the card by which the network's governors admit it.
+
+    Raises:
+        ConflictError: desk.1, there is one already.
+        DDTPError: web.14, an endpoint that wallets would not call; network.1 to network.4.
+    """
+    check_url(asked.endpoint)
+    if (path / SETTINGS).exists():
+        raise ConflictError("desk.1", f"{path} is a receiver's home already")
+    # Nothing was made with what an interrupted init left behind, but keys may be in a backup.
+    shutil.rmtree(path / VIEW, ignore_errors=True)
+    for folder in (path, path / "keys", path / TEMPLATES, path / CASES, path / VIEW):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.chmod(0o700)
+    if not (path / MEMBER_KEY).exists():
+        keyfile.write(path / MEMBER_KEY, secrets.token_bytes(32))
+    if not (path / USE_SECRET).exists():
+        files.write_secret(path / USE_SECRET, secrets.token_hex(32).encode())
+    if not (path / IDENTITY).exists():
+        files.write_secret(path / IDENTITY, seal.new_identity().encode())
+    View.create(path / VIEW, network_file, source)
+    signer = keyfile.read(path / MEMBER_KEY)
+    made = _card(asked, signer)
+    files.write(path / CARD, made.sign(signer), force=True)
+    files.write(path / POLICY, _toml(Rules(), _COMMENTS).encode(), force=True)
+    chosen = Settings(
+        member=asked.member, endpoint=asked.endpoint, network_source=source, log=log, port=port
+    )
+    # Last: whoever finds settings finds all the rest.
+    files.write(path / SETTINGS, _toml(chosen, _COMMENTS).encode())
+    return made
+
+
+def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Return a home's settings.
+
+    Raises:
+        DDTPError: desk.1, this is no receiver's home; cli.14.
+    """
+    if not (path / SETTINGS).is_file():
+        raise DDTPError("desk.1", f"{path} is no receiver's home; make one with init")
+    of_policy = {f"DDTP_RECEIVER__{each.name.upper()}" for each in fields(Rules)}
+    own = {name: value for name, value in environ.items() if name not in of_policy}
+    return settings.read(Settings, "receiver", path / SETTINGS, own)
+
+
+def read_rules(path: Path, environ: Mapping[str, str]) -> Rules:
+    """Return what a home's policy.toml says.
+
+    Raises:
+        DDTPError: cli.14.
+    """
+    names = {f"DDTP_RECEIVER__{each.name.upper()}" for each in fields(Rules)}
+    own = {name: value for name, value in environ.items() if name in names}
+    file = path / POLICY
+    return settings.read(Rules, "receiver", file if file.is_file() else None, own)
+
+
+def _card(asked: Membership, signer: Signer) -> card.Card:
+    key = MemberKey(key=signer.key_id, retired=False, bounds={})
+    role = MemberRole(role=Role.RECEIVE, bases=(), types=(), bounds={})
+    member = Member(
+        id=asked.member,
+        names=asked.names,
+        jurisdiction=asked.jurisdiction,
+        endpoint=asked.endpoint,
+        keys=(key,),
+        purposes=asked.purposes,
+        roles=(role,),
+    )
+    return card.Card(member=member, log=None)
+
+
+def _asker(path: Path, chosen: Settings, known: Network) -> Asker:
+    return Asker(
+        member=MemberID(chosen.member),
+        signer=keyfile.read(path / MEMBER_KEY),
+        endpoint=chosen.endpoint,
+        log=chosen.log or _only_log(known),
+        use_secret=_secret(path / USE_SECRET),
+    )
+
+
+def _only_log(known: Network) -> str:
+    origins = [log.origin for log in known.logs if log.end is None]
+    if len(origins) != 1:
+        names = ", ".join(origins) or "none"
+        raise DDTPError("desk.4", f"set log in {SETTINGS} to one of: {names}")
+    return origins[0]
+
+
+def _secret(path: Path) -> bytes:
+    try:
+        secret = bytes.fromhex(files.read_secret(path, limit=100).decode("ascii"))
+    except ValueError:
+        raise MalformedError("cli.10", f"{path} is no secret of 64 hex digits") from None
+    if len(secret) != 32:
+        raise MalformedError("cli.10", f"{path} is no secret of 64 hex digits")
+    return secret
+
+
+def _identity(path: Path) -> str:
+    return files.read_secret(path / IDENTITY, limit=200).decode("ascii")
+
+
+def _reach(client: Client) -> Reach:
+    """Return how an institution reaches a log: at the log's own server."""
+
+    def reach(known: Network, origin: str) -> Registry:
+        return RemoteLog(known.log(origin).url, origin, client)
+
+    return reach
+
+
+_COMMENTS: Final = {
+    "member": "Our id in the network.",
+    "endpoint": "URL under which wallets reach us; the network's statement names it too.",
+    "network_source": "Path or https URL of the network file, read again at each start.",
+    "log": "Origin of the log for our grants; empty for the network's only one.",
+    "host": "Address to listen at.",
+    "port": "Port to listen at.",
+    "document_files": "Documents that one request may bring.",
+    "document_mib": "MiB that they may have together.",
+    "free_mib": "MiB of the disk that uploads leave alone.",
+    "proof_days": "Days that request, grants and receipt are kept after contents are erased.",
+    "proof_law": "The law by which they are; an erasure names it.",
+    "sweep_seconds": "How often what is over is erased.",
+    "level": "How firmly a registration must stand: signed, witnessed or anchored.",
+    "status_seconds": "How old the proof that nothing was withdrawn may be.",
+    "skew_seconds": "How far clocks may differ, at most 900.",
+    "bases": "Accepted: own-record, witnessed-by-notary, uploaded-by-holder.",
+    "issuers": "Member ids that are accepted; none for every member that may issue.",
+}
+
+
+def _toml(values: Settings | Rules, comments: Mapping[str, str]) -> str:
+    """Return a TOML file with a comment a line."""
+    lines = []
+    for each in fields(values):
+        value = getattr(values, each.name)
+        lines += [f"# {comments[each.name]}", f"{each.name} = {_literal(value)}", ""]
+    return "\n".join(lines)
+
+
+def _literal(value: str | int | tuple[str, ...]) -> str:
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    escaped = "".join(
+        f"\\u{ord(char):04x}" if char in '"\\' or not char.isprintable() else char for char in value
+    )
+    return f'"{escaped}"'

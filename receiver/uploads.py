@@ -1,0 +1,198 @@
+"""Uploads: documents on their way in, each an age file sealed to the request (spec/receiver.md).
+
+A file arrives in pieces, in order, from an offset that both sides know, and is named by the
+SHA-256 of its bytes; it counts when all of it is there and that is so. It stays sealed.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import hashlib
+import hmac
+import os
+import shutil
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from ddtp.errors import ConflictError, DDTPError, StorageError
+from receiver.cases import Asked, Cases
+from receiver.folder import PART, Folder, sync
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much one request may bring.
+
+    Attributes:
+        files: Number of documents.
+        total: Bytes of all of them, sealed.
+        free: Bytes of the disk that uploads leave alone.
+    """
+
+    files: int
+    total: int
+    free: int
+
+
+class OffsetError(ConflictError):
+    """An upload goes on from another place than its sender thinks."""
+
+    def __init__(self, detail: str, offset: int) -> None:
+        super().__init__("upload.2", detail)
+        self.offset = offset
+
+
+def check_token(authorization: str, token: bytes) -> None:
+    """Refuse an upload without the request's own token.
+
+    Args:
+        authorization: The header, "Bearer " and the token in base64url.
+
+    Raises:
+        DDTPError: upload.1.
+    """
+    expected = "Bearer " + bearer(token)
+    if not hmac.compare_digest(authorization.encode(), expected.encode()):
+        raise DDTPError("upload.1", "an upload bears the token of its request")
+
+
+def bearer(token: bytes) -> str:
+    """Return a token as a header carries it: base64url without padding."""
+    return urlsafe_b64encode(token).rstrip(b"=").decode("ascii")
+
+
+def number_in(header: str, name: str) -> int:
+    """Return the number that a header holds.
+
+    Raises:
+        DDTPError: upload.3.
+    """
+    if not (header.isascii() and header.isdigit() and len(header) < 16):
+        raise DDTPError("upload.3", f"{name} is a number of bytes")
+    return int(header)
+
+
+def sha256_in(name: str) -> bytes:
+    """Return the SHA-256 that a path names.
+
+    Raises:
+        DDTPError: upload.8.
+    """
+    if len(name) != 64 or set(name) - set("0123456789abcdef"):
+        raise DDTPError("upload.8", "a document is named by 64 lower-case hex digits")
+    return bytes.fromhex(name)
+
+
+def offset_of(cases: Cases, asked: Asked, folder: Folder, sha256: bytes) -> tuple[int, int | None]:
+    """Return how many bytes of a document are here, and how many it will have."""
+    length = cases.upload(asked, sha256)
+    whole = folder.document(sha256)
+    if length is not None and whole.exists():
+        return length, length
+    part = whole.with_suffix(PART)
+    return (part.stat().st_size if part.exists() else 0), length
+
+
+async def append(
+    cases: Cases,
+    asked: Asked,
+    folder: Folder,
+    limits: Limits,
+    *,
+    sha256: bytes,
+    offset: int,
+    length: int,
+    pieces: AsyncIterator[bytes],
+) -> int:
+    """Append pieces to a document from an offset on, and return how many bytes are here.
+
+    Raises:
+        ConflictError: upload.2 another offset, upload.6 somebody else is appending.
+        DDTPError: case.2 the request is closed; upload.3 another length than before, upload.4
+            too many files or bytes, upload.5 these are not the bytes named.
+        StorageError: upload.7, there is no room.
+    """
+    kept = await asyncio.to_thread(
+        cases.add_upload, asked, sha256, length, limits.files, limits.total
+    )
+    if kept != length:
+        raise DDTPError("upload.3", f"the upload was begun with a length of {kept}")
+    whole = folder.document(sha256)
+    part = whole.with_suffix(PART)
+    with _alone(part) as file:
+        if whole.exists():
+            part.unlink(missing_ok=True)
+            _check_offset(offset, length)
+            return length
+        size = file.seek(0, os.SEEK_END)
+        _check_offset(offset, size)
+        _check_room(part.parent, length - size + limits.free)
+        async for piece in pieces:
+            size += len(piece)
+            if size > length:
+                raise DDTPError("upload.4", f"more than the {length} bytes announced")
+            await asyncio.to_thread(_write, file, piece)
+        if size == length:
+            try:
+                await asyncio.to_thread(_finish, file, part, whole)
+            except DDTPError:
+                await asyncio.to_thread(cases.drop_upload, asked, sha256)
+                raise
+    return size
+
+
+@contextlib.contextmanager
+def _alone(part: Path) -> Iterator[BinaryIO]:
+    """Open a part for appending; nobody else appends meanwhile, in this process or another."""
+    try:
+        file = part.open("ab+")
+    except FileNotFoundError:
+        raise DDTPError("case.2", "the case was closed") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConflictError("upload.6", "this document is being uploaded already") from error
+        yield file
+
+
+def _check_offset(offset: int, size: int) -> None:
+    if offset != size:
+        raise OffsetError(f"{size} bytes are here, not {offset}", size)
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise StorageError("upload.7", f"{free} bytes are free, {needed} are needed")
+
+
+def _write(file: BinaryIO, piece: bytes) -> None:
+    try:
+        file.write(piece)
+        file.flush()
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageError("upload.7", "the disk is full") from error
+        raise
+
+
+def _finish(file: BinaryIO, part: Path, whole: Path) -> None:
+    """Give a document its name, if it is what the name says."""
+    os.fsync(file.fileno())
+    if _sha256(part) != whole.name:
+        part.unlink()
+        raise DDTPError("upload.5", "these are not the bytes that the document is named by")
+    part.rename(whole)
+    sync(whole.parent)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
