@@ -234,7 +234,7 @@ class Package:
 
 def leaves_of(contents: Record, salts: bytes) -> tuple[bytes, ...]:
     """Return the leaves of a record, salted with 16 bytes each."""
-    return tuple(item.leaf() for item in record.items(contents, salts))
+    return record.leaves(contents, salts)
 
 
 def tree_root(leaves: tuple[bytes, ...]) -> bytes:

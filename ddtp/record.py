@@ -8,6 +8,7 @@ is ddtp.record_type, who signed the tree is ddtp.package.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Self
 
 from ddtp import encoding, merkle
@@ -109,18 +110,67 @@ def items(record: Record, salts: bytes) -> Iterator[Item]:
         ValueError: Too few or too many salts, two equal ones, or a record that makes no tree.
     """
     size = size_of(record)
+    for salt, (path, value) in zip(_cut(salts, size), _contents(record, size), strict=True):
+        yield _made(salt, path, value)
+
+
+def leaves(record: Record, salts: bytes) -> tuple[bytes, ...]:
+    """Return the leaves of `items`: the same bytes, with less work for claims and fillers.
+
+    Raises:
+        ValueError: As `items`.
+    """
+    size = size_of(record)
+    cut = _cut(salts, size)
+    made = []
+    for salt, (path, head) in zip(cut, _ascending(tuple(record.claims)), strict=False):
+        value = record.claims[path[1:]]  # type: ignore[index]  # text but for the first
+        if value is None:
+            raise ValueError("a claim has a value")
+        made.append(_START + salt + head + encoding.encode(value))
+    rest = _after_claims(record, size)
+    for salt, (path, value) in zip(cut[len(made) :], rest, strict=True):
+        if path[0] == FILLER:
+            made.append(_START + salt + _filler(int(path[1])))
+        else:
+            made.append(_made(salt, path, value).leaf())
+    return tuple(made)
+
+
+_START: Final = b"\x83\x50"  # an array of three, the first a byte string of 16
+
+
+def _cut(salts: bytes, size: int) -> list[bytes]:
     if len(salts) != size * SALT_BYTES:
         raise ValueError(f"{size} leaves need {size * SALT_BYTES} bytes of salt")
     cut = [salts[i : i + SALT_BYTES] for i in range(0, len(salts), SALT_BYTES)]
     if len(set(cut)) != size:
         raise ValueError("two salts are equal: the source of randomness is broken")
-    for salt, (path, value) in zip(cut, _contents(record, size), strict=True):
-        item = Item(salt, path, value)
-        try:
-            _check_shape(item)
-        except MalformedError as error:
-            raise ValueError(str(error)) from error
-        yield item
+    return cut
+
+
+def _made(salt: bytes, path: Path, value: Value) -> Item:
+    item = Item(salt, path, value)
+    try:
+        _check_shape(item)
+    except MalformedError as error:
+        raise ValueError(str(error)) from error
+    return item
+
+
+# A provider issues many records with the same claims: their order is found once.
+@lru_cache(maxsize=256)
+def _ascending(claims: tuple[tuple[str, ...], ...]) -> tuple[tuple[Path, bytes], ...]:
+    """Return the paths of claims in their order, each with its CBOR."""
+    paths: list[Path] = sorted(((CLAIM, *labels) for labels in claims), key=order)
+    for path in paths:
+        _made(bytes(SALT_BYTES), path, True)
+    return tuple((path, encoding.encode(list(path))) for path in paths)
+
+
+@lru_cache(maxsize=BLOCK)
+def _filler(n: int) -> bytes:
+    return encoding.encode([FILLER, n]) + encoding.encode(None)
 
 
 def size_of(record: Record) -> int:
@@ -133,11 +183,13 @@ def size_of(record: Record) -> int:
 
 
 def _contents(record: Record, size: int) -> Iterator[tuple[Path, Value]]:
-    count = 0
-    claims: list[Path] = [(CLAIM, *labels) for labels in record.claims]
-    for path in sorted(claims, key=order):
+    for path, _ in _ascending(tuple(record.claims)):
         yield path, record.claims[path[1:]]  # type: ignore[index]  # text but for the first
-        count += 1
+    yield from _after_claims(record, size)
+
+
+def _after_claims(record: Record, size: int) -> Iterator[tuple[Path, Value]]:
+    count = len(record.claims)
     sections = [
         ((SECTION, table, part.name), part)
         for table, parts in record.tables.items()

@@ -269,3 +269,10 @@ def test_an_empty_section_is_complete_by_itself() -> None:
 def test_a_document_item_speaks_of_its_file() -> None:
     item = ITEMS[index_of(DOCUMENT, builders.FILE.name)]
     assert record.document_of(item) == builders.FILE
+
+
+@pytest.mark.parametrize("rows", [0, 1, 120])
+def test_leaves_are_those_of_the_items(rows: int) -> None:
+    made = builders.bank_statement(rows=rows, documents=(builders.FILE,))
+    salts = builders.salts_of(made)
+    assert record.leaves(made, salts) == tuple(item.leaf() for item in record.items(made, salts))
