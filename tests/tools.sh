@@ -1,0 +1,25 @@
+#!/bin/sh
+# Programs of other people that some tests run beside ours: the stock age tool, Chromium, JavaScript libraries.
+# Installed where that can be done without asking; elsewhere their tests say why they are skipped.
+set -u
+here=$(dirname "$0")
+
+missing=""
+command -v age >/dev/null 2>&1 || missing="$missing age"
+[ -x /usr/bin/chromium ] || missing="$missing chromium"
+if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing for the tests:$missing" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get update && apt-get install --yes --no-install-recommends $missing; } >/tmp/ddtp-tools.log 2>&1 \
+        || echo "could not install$missing; tests that need them are skipped" >&2
+fi
+
+node=$here/interop/node
+if [ -f "$node/package-lock.json" ] && command -v npm >/dev/null 2>&1; then
+    if [ ! -f "$node/node_modules/.package-lock.json" ] \
+        || [ "$node/package-lock.json" -nt "$node/node_modules/.package-lock.json" ]; then
+        npm ci --ignore-scripts --no-audit --no-fund --silent --prefix "$node" >&2 \
+            || echo "could not install the JavaScript libraries; tests that need them are skipped" >&2
+    fi
+fi
+exit 0
