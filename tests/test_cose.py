@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from ddtp import cose, encoding
 from ddtp.errors import DDTPError, MalformedError, SignatureError
 from ddtp.keys import SigningKey
+from tests.rules import broken_rule
 from tests.test_encoding import labels, values
+from tests.vectors import of_chapter
 
 SIGNER = SigningKey(bytes(32))
 OTHER = SigningKey(bytes(31) + b"\x01")
@@ -36,6 +38,12 @@ def refused_by(data: bytes, kind: str = "grant") -> str:
     with pytest.raises(DDTPError) as caught:
         cose.open_sign1(data, kind)
     return caught.value.rule
+
+
+@of_chapter("cose")
+def test_vector(case: dict[str, str]) -> None:
+    data = bytes.fromhex(case["data"])
+    assert broken_rule(lambda: cose.open_sign1(data, case["kind"])) == case["expect"]
 
 
 @given(st.dictionaries(labels, values, max_size=5))

@@ -13,6 +13,7 @@ from ddtp import encoding
 from ddtp.encoding import Fields, Value
 from ddtp.errors import MalformedError
 from tests.rules import malformed_rule
+from tests.vectors import of_chapter
 
 integers = st.integers(-(2**64), 2**64 - 1)
 labels = st.integers(0, 2**64 - 1)
@@ -33,6 +34,13 @@ def refused_by(data: bytes, **options: int) -> str:
     with pytest.raises(MalformedError) as caught:
         encoding.decode(data, **options)
     return caught.value.rule
+
+
+@of_chapter("encoding")
+def test_vector(case: dict[str, str]) -> None:
+    data = bytes.fromhex(case["data"])
+    assert malformed_rule(lambda: encoding.decode(data)) == case["expect"]
+    assert malformed_rule(lambda: encoding._scan(data, encoding.MAX_DEPTH)) == case["expect"]
 
 
 def assert_one_value_or_malformed(data: bytes) -> None:

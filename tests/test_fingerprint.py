@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from ddtp.errors import MalformedError
 from ddtp.fingerprint import Fingerprint
 from tests.rules import malformed_rule
+from tests.vectors import of_chapter
 
 EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+@of_chapter("fingerprint")
+def test_vector(case: dict[str, str]) -> None:
+    assert malformed_rule(lambda: Fingerprint.parse(case["text"])) == case["expect"]
 
 
 def test_of_nothing_is_the_known_value() -> None:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from ddtp import keys
 from ddtp.errors import MalformedError, SignatureError
 from ddtp.keys import KeyID, SigningKey
-from tests.rules import malformed_rule
+from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 SIGNER = SigningKey(bytes(32))
 OTHER = SigningKey(bytes(31) + b"\x01")
@@ -34,6 +35,14 @@ NOT_CANONICAL = [
     "f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
     "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
 ]
+
+
+@of_chapter("keys")
+def test_vector(case: dict[str, str]) -> None:
+    key, signature, message = (
+        bytes.fromhex(case[name]) for name in ("key", "signature", "message")
+    )
+    assert broken_rule(lambda: keys.verify(KeyID(key), signature, message)) == case["expect"]
 
 
 def test_a_key_id_is_written_as_did_key() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from ddtp import merkle
 from ddtp.errors import ProofError
+from tests.rules import broken_rule
+from tests.vectors import of_chapter
 
 LEAVES = [merkle.leaf_hash(index.to_bytes(2)) for index in range(400)]
 NODES = merkle.nodes_of(LEAVES)
@@ -53,6 +56,26 @@ def refused_by(check: Callable[[], None]) -> str:
 def some_leaves(draw: st.DrawFn) -> tuple[int, list[int]]:
     size = draw(sizes)
     return size, sorted(draw(st.sets(st.integers(0, size - 1), min_size=1, max_size=40)))
+
+
+def check_vector(case: dict[str, Any]) -> None:
+    """Check what a vector of ours claims, after its kind."""
+    root, size = bytes.fromhex(case["root"]), case["size"]
+    path = [bytes.fromhex(text) for text in case["proof" if "proof" in case else "path"]]
+    match case["kind"]:
+        case "multiproof":
+            leaves = [bytes.fromhex(text) for text in case["leaves"]]
+            merkle.check_multiproof(case["indices"], leaves, size, path, root)
+        case "inclusion":
+            merkle.check_inclusion(case["index"], size, bytes.fromhex(case["leaf"]), path, root)
+        case "consistency":
+            old_root = bytes.fromhex(case["old_root"])
+            merkle.check_consistency(case["old"], size, path, old_root, root)
+
+
+@of_chapter("merkle")
+def test_vector(case: dict[str, Any]) -> None:
+    assert broken_rule(lambda: check_vector(case)) == case["expect"]
 
 
 @pytest.mark.parametrize("size", range(70))

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from ddtp import note
 from ddtp.errors import MalformedError, SignatureError
-from ddtp.keys import SigningKey
+from ddtp.keys import KeyID, SigningKey
 from ddtp.note import Checkpoint, Note, NoteSignature
-from tests.rules import malformed_rule
+from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 LOG = SigningKey(bytes(32))
 WITNESS = SigningKey(bytes(31) + b"\x01")
@@ -27,6 +28,13 @@ WITNESSES = {"witness.example": WITNESS.key_id}
 sizes = st.integers(0, 2**63 - 1)
 roots = st.binary(min_size=32, max_size=32)
 names = st.text(st.characters(categories=["L", "N", "P"], exclude_characters="+"), min_size=1)
+
+
+@of_chapter("note")
+def test_vector(case: dict[str, str]) -> None:
+    data, key_id = case["note"].encode(), KeyID.parse(case["key"])
+    opened = broken_rule(lambda: note.open_checkpoint(data, case["origin"], key_id))
+    assert opened == case["expect"]
 
 
 @given(names, sizes, roots)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from ddtp import seal
 from ddtp.errors import DDTPError, LockedError, MalformedError
+from tests.rules import broken_rule
+from tests.vectors import of_chapter
 
 IDENTITY = seal.identity_of(bytes(range(32)))
 RECIPIENT = seal.recipient_of(IDENTITY)
@@ -22,6 +24,12 @@ def refused_by(action: Callable[[], object]) -> str:
     with pytest.raises(DDTPError) as caught:
         action()
     return caught.value.rule
+
+
+@of_chapter("seal")
+def test_vector(case: dict[str, str]) -> None:
+    data = bytes.fromhex(case["data"])
+    assert broken_rule(lambda: seal.unseal(data, case["identity"])) == case["expect"]
 
 
 def test_an_identity_is_written_as_age_writes_it() -> None:

@@ -1,7 +1,8 @@
-"""Where third-party vectors lie, and how a test runs over them.
+"""Where vectors lie, and how a test runs over them.
 
-They are read in place, unchanged, and are no part of this repository. Set DDTP_VECTORS to
-their folder when it does not lie beside the repository.
+Ours are part of the specification (spec/vectors). Those of others are read in place, unchanged,
+and are no part of this repository; set DDTP_VECTORS to their folder when it does not lie beside
+the repository.
 """
 
 import json
@@ -33,3 +34,10 @@ def over(cases: Iterable[tuple[str, object]]) -> pytest.MarkDecorator:
         marks=pytest.mark.skip(reason=f"no vectors in {VECTORS}; set DDTP_VECTORS"),
     )
     return pytest.mark.parametrize("case", parameters or [missing])
+
+
+def of_chapter(chapter: str) -> pytest.MarkDecorator:
+    """Run a test over the vectors of a chapter; `expect` is "ok" or the rule that refuses."""
+    file = Path(__file__).parents[1] / "spec" / "vectors" / f"{chapter}.json"
+    vectors = json.loads(file.read_text(encoding="utf-8"))
+    return over((vector["name"], vector) for vector in vectors)
