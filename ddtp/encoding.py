@@ -10,7 +10,6 @@ says what they are, so that an error can say what was given instead.
 """
 
 from collections.abc import Mapping, Sequence
-from operator import lt
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeAlias, TypeVar, cast
 
@@ -38,6 +37,8 @@ KIND = 0
 """The label of a file's map that holds its kind."""
 
 _SMALL_BYTES = 4096
+_LABELS = frozenset([int])
+_TEXTS = frozenset([str])
 _SCALARS = frozenset([bool, type(None), bytes, str])
 
 
@@ -310,11 +311,10 @@ def _shortest(value: object) -> int:
 
 def _keys_ascend(keys: list[Any]) -> bool:
     kinds = set(map(type, keys))
-    if kinds == {int}:
-        return keys[0] >= 0 and all(map(lt, keys, keys[1:]))
-    if kinds == {str}:
-        ordered = [_text_order(key) for key in keys]
-        return all(map(lt, ordered, ordered[1:]))
+    if kinds == _LABELS:
+        return keys[0] >= 0 and sorted(keys) == keys
+    if kinds == _TEXTS:
+        return sorted(keys, key=_text_order) == keys
     return not keys
 
 
