@@ -1,0 +1,463 @@
+"""Issuing: a record is signed, kept, registered and only then handed over (spec/provider.md).
+
+The signed statement is on the disk before anybody else sees it, so a crash or a registry that
+is down delays a package and never loses it: what has no evidence yet is submitted again, and a
+log answers the same write with the same entry. Records that are issued at the same time share
+commits and submissions.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from ddtp import encoding, entry, package, record_type
+from ddtp.encoding import Encodable
+from ddtp.entry import Entry, Issued
+from ddtp.errors import ConflictError, DDTPError, Unanswered
+from ddtp.evidence import Evidence
+from ddtp.fingerprint import Fingerprint
+from ddtp.keys import KeyID, Signer
+from ddtp.network import MemberID
+from ddtp.package import Package, Statement
+from ddtp.record import Record, size_of
+from provider import store
+from provider.store import Row, Store
+
+log = logging.getLogger(__name__)
+
+OWN_RECORD: Final = 1  # the basis of everything that a provider issues from its own records
+MOST_ENTRIES: Final = 1_000  # of one submission
+BIG_RECORD: Final = 500  # leaves from which on a tree is built beside the event loop
+FIRST_RETRY_SECONDS: Final = 1.0
+LAST_RETRY_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 60.0  # other processes leave packages behind as well
+KEEP_SECONDS: Final = 7 * 86_400
+_PIECE: Final = 2**20
+
+
+class Registrar(Protocol):
+    """What issuing needs of `chain.view.View`."""
+
+    async def submit(
+        self, origin: str, entries: Sequence[Entry], member: MemberID, signer: Signer
+    ) -> list[Evidence]:
+        """Register entries, and return evidence that proves them."""
+        ...
+
+    async def revoke(self, origin: str, index: int, key: bytes, reason: int) -> Evidence:
+        """Revoke an entry by the key of its lock."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """Who issues: what a statement says of its provider, and the secrets behind it.
+
+    Attributes:
+        member: Member id.
+        signer: The member's key.
+        revocation_secret: 32 bytes from which each package's revocation key is derived.
+        log: Origin of the log that registers.
+        types: Folder with more record types, or None.
+    """
+
+    member: MemberID
+    signer: Signer
+    revocation_secret: bytes
+    log: str
+    types: Path | None
+
+
+class Provider:
+    """Issues and revokes packages; an async context manager that also works off the outbox.
+
+    Args:
+        issuer: Who issues.
+        store: Where packages are kept.
+        documents: Folder where documents of packages are kept, by their SHA-256.
+        registrar: Registers entries in the log.
+        clock: Unix time in seconds.
+        keep_seconds: How long contents are kept to be collected again.
+    """
+
+    def __init__(
+        self,
+        issuer: Issuer,
+        store: Store,
+        documents: Path,
+        registrar: Registrar,
+        *,
+        clock: Callable[[], int],
+        keep_seconds: int = KEEP_SECONDS,
+    ) -> None:
+        self._issuer = issuer
+        self._store = store
+        self._documents = documents
+        self._registrar = registrar
+        self._clock = clock
+        self._keep_seconds = keep_seconds
+        self._waiting: list[tuple[Issued, asyncio.Future[Evidence]]] = []
+        self._submitting: asyncio.Task[None] | None = None
+        self._outbox: asyncio.Task[None] | None = None
+        self._stirred = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._outbox = asyncio.create_task(self._work_off())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for task in (self._outbox, self._submitting):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def issue(
+        self,
+        record: Record,
+        holder: KeyID,
+        *,
+        documents: Mapping[str, Path],
+        valid_seconds: int,
+        key: str | None,
+    ) -> Package:
+        """Return a package of a record, signed, kept and registered.
+
+        Args:
+            record: What is issued.
+            holder: The key that the package is bound to.
+            documents: Where the file of each document lies, by the document's name.
+            valid_seconds: How long the package is valid.
+            key: Who asks again by the same key gets the same package; None for a new one.
+
+        Raises:
+            DDTPError: type.3 to type.7 for the record, source.5 for a document, provider.5
+                the key was used for something else, provider.8 the contents are gone; what
+                the log refuses.
+            Unanswered: The log cannot say now; the package is kept and goes on by itself.
+        """
+        record_type.find(record.type, self._issuer.types).check(record)
+        digest = None if key is None else _digest(record, holder, valid_seconds)
+        row = None if key is None else self._store.package_by_key(key)
+        if row is None:
+            for document in record.documents:
+                await asyncio.to_thread(
+                    self._keep, documents[document.name], document.sha256, document.size
+                )
+            made, leaves = await self._make(record, holder, valid_seconds, key, digest)
+            row = await self._store.write(store.add_package(made))
+            if row is made:
+                return await self._registered(row, leaves)
+        if row.digest != digest:
+            raise ConflictError("provider.5", "this key stands for another record or holder")
+        return await self._registered(row, _cut(row))
+
+    async def of_key(self, key: str) -> tuple[KeyID, Package] | None:
+        """Return the holder and the registered package that was issued by a key, if any.
+
+        Raises:
+            DDTPError: provider.8, the contents are gone; what the log refuses.
+            Unanswered: The log cannot say now.
+        """
+        row = self._store.package_by_key(key)
+        return None if row is None else (KeyID(row.holder), await self._registered(row, _cut(row)))
+
+    async def revoke(self, fingerprint: Fingerprint, reason: int) -> Evidence:
+        """Revoke a package, and return the evidence of the revocation.
+
+        What the log cannot take now is kept, and sent again until it does.
+
+        Raises:
+            DDTPError: provider.6, no such package.
+            Unanswered: The log cannot say now; the revocation goes on by itself.
+        """
+        row = self._store.package(fingerprint)
+        if row is None:
+            raise DDTPError("provider.6", fingerprint.text)
+        if row.reason is None:
+            await self._store.write(store.ask_to_revoke(row.fingerprint, reason))
+            row = self._store.package(fingerprint) or row
+        try:
+            return await self._revoke(row)
+        finally:
+            self._stirred.set()
+
+    def document(self, sha256: bytes) -> Path:
+        """Return where a document of a package is kept."""
+        return self._documents / sha256.hex()
+
+    async def _make(
+        self,
+        record: Record,
+        holder: KeyID,
+        valid_seconds: int,
+        key: str | None,
+        digest: bytes | None,
+    ) -> tuple[Row, tuple[bytes, ...]]:
+        """Return a new package of a record as it will be kept, and its leaves."""
+        now, cti = self._clock(), os.urandom(package.CTI_BYTES)
+        salts = os.urandom(16 * size_of(record))
+        if len(salts) < 16 * BIG_RECORD:
+            leaves, root = _tree(record, salts)
+        else:
+            leaves, root = await asyncio.to_thread(_tree, record, salts)
+        statement = Statement(
+            issuer=self._issuer.member,
+            key_id=self._issuer.signer.key_id,
+            issued_at=now,
+            expires_at=now + valid_seconds,
+            cti=cti,
+            holder=holder,
+            type=record.type,
+            root=root,
+            size=len(leaves),
+            basis=OWN_RECORD,
+            source=None,
+            lock=entry.lock_of(entry.revocation_key(self._issuer.revocation_secret, cti)),
+            log=self._issuer.log,
+        ).sign(self._issuer.signer)
+        row = Row(
+            fingerprint=Fingerprint.of(statement),
+            key=key,
+            digest=digest,
+            type=record.type,
+            issued_at=now,
+            expires_at=now + valid_seconds,
+            holder=holder,
+            cti=cti,
+            log=self._issuer.log,
+            statement=statement,
+            leaves=_join(leaves),
+            documents=b"".join(sorted(each.sha256 for each in record.documents)),
+            evidence=None,
+            place=None,
+            reason=None,
+            revoked=0,
+        )
+        return row, leaves
+
+    async def _registered(self, row: Row, leaves: tuple[bytes, ...]) -> Package:
+        """Return the package of a row, after its registration."""
+        evidence = row.evidence
+        if evidence is None:
+            proven = await self._register(self._entry(row))
+            _check_time(row, entry.decode(proven.registration.entry))
+            evidence = proven.encode()
+        return Package(
+            statement=row.statement,
+            leaves=leaves,
+            evidence=evidence,
+            documents=_document_indices(leaves, len(row.documents) // 32),
+        )
+
+    def _entry(self, row: Row) -> Issued:
+        key = entry.revocation_key(self._issuer.revocation_secret, row.cti)
+        author = self._issuer.signer.key_id
+        return Issued(Fingerprint(row.fingerprint), entry.lock_of(key), author, entry.NOT_YET)
+
+    async def _register(self, issued: Issued) -> Evidence:
+        """Have an entry registered together with whatever else waits."""
+        done: asyncio.Future[Evidence] = asyncio.get_running_loop().create_future()
+        self._waiting.append((issued, done))
+        if self._submitting is None:
+            self._submitting = asyncio.create_task(self._submit())
+        return await done
+
+    async def _submit(self) -> None:
+        """Submit what waits, group after group, until nothing does."""
+        issuer = self._issuer
+        group: list[tuple[Issued, asyncio.Future[Evidence]]] = []
+        work: asyncio.Task[list[Evidence]] | None = None
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting[:MOST_ENTRIES], self._waiting[MOST_ENTRIES:]
+                entries = [issued for issued, _ in group]
+                work = asyncio.create_task(
+                    self._registrar.submit(issuer.log, entries, issuer.member, issuer.signer)
+                )
+                await asyncio.wait((work,))
+                self._answer(group, work)
+        finally:
+            self._submitting = None
+            if work is not None:
+                work.cancel()
+            for _, waiter in (*group, *self._waiting):
+                waiter.cancel()
+
+    def _answer(
+        self,
+        group: Sequence[tuple[Issued, asyncio.Future[Evidence]]],
+        work: asyncio.Task[list[Evidence]],
+    ) -> None:
+        """Give each who waits its evidence, or the reason why there is none."""
+        error = work.exception()
+        if error is not None:
+            self._stirred.set()
+        for n, (_, waiter) in enumerate(group):
+            if waiter.done():
+                continue
+            if error is not None:
+                waiter.set_exception(error)
+                waiter.exception()  # whoever went away misses nothing: the outbox has it
+            else:
+                waiter.set_result(work.result()[n])
+        if error is None:
+            # Nobody waits for this to be written: what is lost is asked for again.
+            self._store.write_later(
+                store.set_evidence(
+                    [
+                        (issued.fingerprint, proven.registration.index, proven.encode())
+                        for (issued, _), proven in zip(group, work.result(), strict=True)
+                    ]
+                )
+            )
+
+    async def _work_off(self) -> None:
+        """Send again what was not answered: when we start, and whenever something failed."""
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            self._stirred.clear()
+            await self._forget()
+            if await self._send_again():
+                delay = FIRST_RETRY_SECONDS
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._stirred.wait()
+            else:
+                delay = min(2 * delay, LAST_RETRY_SECONDS)
+            await asyncio.sleep(delay)
+
+    async def _send_again(self) -> bool:
+        """Submit every unproven package and revocation once; False when some are left."""
+        try:
+            rows = self._store.unregistered(MOST_ENTRIES)
+            if rows:
+                await asyncio.gather(*(self._register(self._entry(row)) for row in rows))
+                log.info("outbox registered", extra={"size": len(rows)})
+            for row in self._store.revoking(MOST_ENTRIES):
+                await self._revoke(row)
+        except (DDTPError, Unanswered) as error:
+            log.warning("outbox waits", extra={"rule": error.rule})
+            return False
+        return True
+
+    async def _revoke(self, row: Row) -> Evidence:
+        if row.place is None:
+            evidence = await self._register(self._entry(row))
+            place = evidence.registration.index
+        else:
+            place = row.place
+        key = entry.revocation_key(self._issuer.revocation_secret, row.cti)
+        proven = await self._registrar.revoke(row.log, place, key, row.reason or 0)
+        await self._store.write(store.set_revoked(row.fingerprint))
+        return proven
+
+    async def _forget(self) -> None:
+        """Remove contents that have been kept long enough, and documents that nobody needs."""
+        await self._store.write(store.forget(self._clock() - self._keep_seconds))
+        in_use = self._store.documents_in_use()
+        before = self._clock() - self._keep_seconds
+        await asyncio.to_thread(_remove_others, self._documents, in_use, before)
+
+    def _keep(self, source: Path, sha256: bytes, size: int) -> None:
+        """Copy a document to where packages find it; it must be what the record says."""
+        place = self.document(sha256)
+        if place.is_file():
+            place.touch()
+            return
+        self._documents.mkdir(mode=0o700, exist_ok=True)
+        beside = place.with_name(f".{place.name}.{os.getpid()}.{os.urandom(4).hex()}")
+        digest = hashlib.sha256()
+        try:
+            with source.open("rb") as file, beside.open("xb") as copy:
+                while piece := file.read(_PIECE):
+                    digest.update(piece)
+                    copy.write(piece)
+                copy.flush()
+                os.fsync(copy.fileno())
+            if digest.digest() != sha256 or beside.stat().st_size != size:
+                raise DDTPError("source.5", f"{source.name} is not what the record says")
+            beside.replace(place)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _tree(record: Record, salts: bytes) -> tuple[tuple[bytes, ...], bytes]:
+    leaves = package.leaves_of(record, salts)
+    return leaves, package.tree_root(leaves)
+
+
+def _document_indices(leaves: Sequence[bytes], count: int) -> tuple[int, ...]:
+    """Return where the documents of a package stand: last, but for fillers."""
+    if count == 0:
+        return ()
+    end = len(leaves)
+    while encoding.decode(leaves[end - 1])[2] is None:  # type: ignore[index]  # our own leaves
+        end -= 1
+    return tuple(range(end - count, end))
+
+
+def _join(leaves: Sequence[bytes]) -> bytes:
+    """Return leaves as one value to be kept: each with its length, 4 bytes, before it."""
+    return b"".join(part for leaf in leaves for part in (len(leaf).to_bytes(4), leaf))
+
+
+def _cut(row: Row) -> tuple[bytes, ...]:
+    """Return the leaves of a package as they were kept.
+
+    Raises:
+        DDTPError: provider.8, they are kept no more.
+    """
+    if row.leaves is None:
+        raise DDTPError("provider.8", Fingerprint(row.fingerprint).text)
+    joined, leaves, start = row.leaves, [], 0
+    while start < len(joined):
+        end = start + 4 + int.from_bytes(joined[start : start + 4])
+        leaves.append(joined[start + 4 : end])
+        start = end
+    return tuple(leaves)
+
+
+def _check_time(row: Row, issued: Entry) -> None:
+    """Refuse a registration that no verifier would take: our clock and the log's differ.
+
+    Raises:
+        DDTPError: package.7.
+    """
+    if not -package.AFTER_ENTRY <= issued.time - row.issued_at <= package.BEFORE_ENTRY:
+        raise DDTPError("package.7", f"issued at {row.issued_at}, registered at {issued.time}")
+
+
+def _digest(record: Record, holder: KeyID, valid_seconds: int) -> bytes:
+    """Return what tells one thing to be issued from another; nobody outside sees it."""
+    claims: list[Encodable] = [[list(path), value] for path, value in sorted(record.claims.items())]
+    tables: list[Encodable] = [
+        [name, part.name, part.begins, part.until, list(part.rows)]
+        for name, parts in sorted(record.tables.items())
+        for part in parts
+    ]
+    documents: list[Encodable] = [
+        [each.name, each.media_type, each.size, each.sha256] for each in record.documents
+    ]
+    fields: Encodable = [record.type, claims, tables, documents, bytes(holder), valid_seconds]
+    return hashlib.sha256(encoding.encode(fields)).digest()
+
+
+def _remove_others(folder: Path, in_use: set[bytes], before: int) -> None:
+    """Remove documents of no package, unless they came just now and theirs is on its way."""
+    names = {each.hex() for each in in_use}
+    for path in folder.glob("*") if folder.is_dir() else ():
+        if path.name not in names and path.stat().st_mtime < before:
+            path.unlink(missing_ok=True)

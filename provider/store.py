@@ -1,0 +1,356 @@
+"""What a provider keeps: one SQLite database, and the only file with its SQL.
+
+Changes that are asked for at the same time share one transaction, and each is answered when
+that is on the disk. A change that raises undoes itself and leaves the others alone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+from chain.database import Connection, DatabaseError, open_database, open_reader
+from ddtp.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Change = Callable[[Connection], T]
+
+LATER_SECONDS: Final = 0.2
+
+_SCHEMA: Final = """
+PRAGMA secure_delete = ON;
+CREATE TABLE IF NOT EXISTS packages (
+    fingerprint BLOB PRIMARY KEY,
+    key TEXT UNIQUE,            -- who asks again by this key gets this package
+    digest BLOB,                -- of what was asked for by the key
+    type TEXT NOT NULL,
+    issued_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    holder BLOB NOT NULL,
+    cti BLOB NOT NULL,
+    log TEXT NOT NULL,
+    statement BLOB NOT NULL,
+    leaves BLOB,                -- null when the contents have been removed
+    documents BLOB NOT NULL,    -- SHA-256 of each, one after the other
+    evidence BLOB,              -- null until a log has proven the registration
+    place INTEGER,              -- index of the entry in the log
+    reason INTEGER,             -- set when the package is to be revoked
+    revoked INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX IF NOT EXISTS unregistered ON packages (issued_at) WHERE evidence IS NULL;
+CREATE INDEX IF NOT EXISTS revoking ON packages (issued_at)
+    WHERE reason IS NOT NULL AND revoked = 0;
+CREATE INDEX IF NOT EXISTS kept ON packages (issued_at) WHERE leaves IS NOT NULL;
+CREATE TABLE IF NOT EXISTS offers (
+    offer TEXT PRIMARY KEY,
+    code BLOB NOT NULL,         -- SHA-256 of the one-time code
+    customer TEXT NOT NULL,
+    name TEXT NOT NULL,         -- of the record at its source
+    title TEXT NOT NULL,
+    type TEXT NOT NULL,
+    nonce BLOB NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS accounts (
+    customer TEXT PRIMARY KEY,
+    passphrase BLOB NOT NULL,   -- argon2id
+    added_at INTEGER NOT NULL
+) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A package as it is kept; see the columns of `packages`."""
+
+    fingerprint: bytes
+    key: str | None
+    digest: bytes | None
+    type: str
+    issued_at: int
+    expires_at: int
+    holder: bytes
+    cti: bytes
+    log: str
+    statement: bytes
+    leaves: bytes | None
+    documents: bytes
+    evidence: bytes | None
+    place: int | None
+    reason: int | None
+    revoked: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferRow:
+    """An offer as it is kept; see the columns of `offers`."""
+
+    offer: str
+    code: bytes
+    customer: str
+    name: str
+    title: str
+    type: str
+    nonce: bytes
+    expires_at: int
+
+
+_PACKAGE: Final = ", ".join(Row.__slots__)
+_OFFER: Final = ", ".join(OfferRow.__slots__)
+_NEW: Final = f"INSERT INTO packages ({_PACKAGE}) VALUES ({', '.join('?' * len(Row.__slots__))})"  # noqa: S608 - our own names
+_BY_KEY: Final = f"SELECT {_PACKAGE} FROM packages WHERE key = ?"  # noqa: S608
+_BY_FINGERPRINT: Final = f"SELECT {_PACKAGE} FROM packages WHERE fingerprint = ?"  # noqa: S608
+_UNREGISTERED: Final = (
+    f"SELECT {_PACKAGE} FROM packages WHERE evidence IS NULL ORDER BY issued_at LIMIT ?"  # noqa: S608
+)
+_REVOKING: Final = (
+    f"SELECT {_PACKAGE} FROM packages WHERE reason IS NOT NULL AND revoked = 0 "  # noqa: S608
+    "AND place IS NOT NULL ORDER BY issued_at LIMIT ?"
+)
+_NEWEST: Final = f"SELECT {_PACKAGE} FROM packages ORDER BY issued_at DESC, rowid DESC LIMIT ?"  # noqa: S608
+_OF_OFFER: Final = f"SELECT {_OFFER} FROM offers WHERE offer = ?"  # noqa: S608
+
+
+class Store:
+    """The database of one provider; used from one event loop.
+
+    Raises:
+        StorageError: log.10 it is damaged, log.15 it would not be durable.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._writer = open_database(path, _SCHEMA)
+        self._reader = open_reader(path)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="provider writer")
+        self._waiting: list[tuple[Change[Any], asyncio.Future[Any]]] = []
+        self._flushing = False
+        self._later: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Finish what is being written and close the database."""
+        if self._later is not None:
+            self._later.cancel()
+        self._thread.shutdown(wait=True)
+        if self._waiting:
+            self._commit([change for change, _ in self._waiting])
+        self._reader.close()
+        self._writer.close()
+
+    async def write(self, change: Change[T]) -> T:
+        """Return what a change returns, once it is on the disk."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((change, done))
+        if not self._flushing:
+            self._flushing = True
+            # Not at once: what else is asked for in this turn of the loop goes along.
+            loop.call_soon(self._flush, loop)
+        return await done
+
+    def write_later(self, change: Change[Any]) -> None:
+        """Make a change together with the next one, or soon; nobody waits for it.
+
+        Only for what can be found out again, should it be lost.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Any] = loop.create_future()
+        done.add_done_callback(_tell_failure)
+        self._waiting.append((change, done))
+        if not self._flushing and self._later is None:
+            self._later = loop.call_later(LATER_SECONDS, self._flush_later, loop)
+
+    def package_by_key(self, key: str) -> Row | None:
+        """Return the package that was asked for by a key."""
+        return _row(self._reader.execute(_BY_KEY, (key,)).fetchone())
+
+    def package(self, fingerprint: bytes) -> Row | None:
+        """Return a package by the fingerprint of its statement."""
+        return _row(self._reader.execute(_BY_FINGERPRINT, (fingerprint,)).fetchone())
+
+    def newest(self, most: int) -> list[Row]:
+        """Return packages, the newest first."""
+        return [_made(found) for found in self._reader.execute(_NEWEST, (most,))]
+
+    def unregistered(self, most: int) -> list[Row]:
+        """Return signed packages that no log has proven yet, the oldest first."""
+        return [_made(found) for found in self._reader.execute(_UNREGISTERED, (most,))]
+
+    def revoking(self, most: int) -> list[Row]:
+        """Return registered packages whose revocation no log has proven yet."""
+        return [_made(found) for found in self._reader.execute(_REVOKING, (most,))]
+
+    def offer(self, offer: str) -> OfferRow | None:
+        """Return an offer by its id."""
+        found = self._reader.execute(_OF_OFFER, (offer,)).fetchone()
+        return (
+            None if found is None else OfferRow(**dict(zip(OfferRow.__slots__, found, strict=True)))
+        )
+
+    def passphrase(self, customer: str) -> bytes | None:
+        """Return the hashed passphrase of a customer."""
+        query = "SELECT passphrase FROM accounts WHERE customer = ?"
+        found = self._reader.execute(query, (customer,)).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def customers(self) -> list[tuple[str, int]]:
+        """Return the customers with an account, and when it was made."""
+        query = "SELECT customer, added_at FROM accounts ORDER BY customer"
+        return [(str(name), int(added)) for name, added in self._reader.execute(query)]
+
+    def documents_in_use(self) -> set[bytes]:
+        """Return the SHA-256 of every document of a package whose contents are kept."""
+        query = "SELECT documents FROM packages WHERE leaves IS NOT NULL AND documents != x''"
+        return {each for (found,) in self._reader.execute(query) for each in cut(found)}
+
+    def _flush_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._later = None
+        if not self._flushing:
+            self._flushing = True
+            self._flush(loop)
+
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        group, self._waiting = self._waiting, []
+        if not group:
+            self._flushing = False
+            return
+        changes = [change for change, _ in group]
+        work = loop.run_in_executor(self._thread, self._commit, changes)
+        work.add_done_callback(lambda done: self._answer(loop, group, done))
+
+    def _answer(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        group: Sequence[tuple[Change[Any], asyncio.Future[Any]]],
+        work: "asyncio.Future[list[tuple[Any, Exception | None]]]",
+    ) -> None:
+        failure = work.exception()
+        results = [(None, failure)] * len(group) if failure is not None else work.result()
+        for (_, waiter), (value, error) in zip(group, results, strict=True):
+            if waiter.cancelled():
+                continue
+            if error is not None:
+                waiter.set_exception(error)
+            else:
+                waiter.set_result(value)
+        self._flush(loop)
+
+    def _commit(self, changes: Sequence[Change[Any]]) -> list[tuple[Any, Exception | None]]:
+        """Make changes in one transaction; runs in the one writing thread."""
+        database = self._writer
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            results = [_apply(database, change) for change in changes]
+            database.execute("COMMIT")
+        except DatabaseError as error:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise StorageError("log.10", f"the provider's database: {error}") from error
+        return results
+
+
+def _tell_failure(done: "asyncio.Future[Any]") -> None:
+    if not done.cancelled() and done.exception() is not None:
+        log.error("not kept", extra={"error": type(done.exception()).__name__})
+
+
+def _apply(database: Connection, change: Change[Any]) -> tuple[Any, Exception | None]:
+    database.execute("SAVEPOINT change")
+    try:
+        value = change(database)
+    except DatabaseError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it goes to whoever asked for this change
+        database.execute("ROLLBACK TO change")
+        database.execute("RELEASE change")
+        return None, error
+    database.execute("RELEASE change")
+    return value, None
+
+
+def add_package(row: Row) -> Change[Row]:
+    """Return the change that adds a package, or finds the one that its key already has."""
+
+    def change(database: Connection) -> Row:
+        if row.key is not None:
+            found = _row(database.execute(_BY_KEY, (row.key,)).fetchone())
+            if found is not None:
+                return found
+        database.execute(_NEW, [getattr(row, name) for name in Row.__slots__])
+        return row
+
+    return change
+
+
+def set_evidence(proven: Sequence[tuple[bytes, int, bytes]]) -> Change[None]:
+    """Return the change that keeps (fingerprint, index, evidence) of what was registered."""
+    rows = [(evidence, place, fingerprint) for fingerprint, place, evidence in proven]
+    statement = "UPDATE packages SET evidence = ?, place = ? WHERE fingerprint = ?"
+    return lambda database: _discard(database.executemany(statement, rows))
+
+
+def ask_to_revoke(fingerprint: bytes, reason: int) -> Change[None]:
+    """Return the change that notes a revocation to be sent; the first reason stands."""
+    statement = "UPDATE packages SET reason = ? WHERE fingerprint = ? AND reason IS NULL"
+    return lambda database: _discard(database.execute(statement, (reason, fingerprint)))
+
+
+def set_revoked(fingerprint: bytes) -> Change[None]:
+    """Return the change that notes that a log has the revocation."""
+    statement = "UPDATE packages SET revoked = 1 WHERE fingerprint = ?"
+    return lambda database: _discard(database.execute(statement, (fingerprint,)))
+
+
+def add_offer(row: OfferRow) -> Change[None]:
+    """Return the change that adds an offer."""
+    names = OfferRow.__slots__
+    statement = f"INSERT INTO offers ({_OFFER}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+    values = [getattr(row, name) for name in names]
+    return lambda database: _discard(database.execute(statement, values))
+
+
+def set_account(customer: str, passphrase: bytes, now: int) -> Change[None]:
+    """Return the change that adds an account, or gives it another passphrase."""
+    statement = (
+        "INSERT INTO accounts VALUES (?, ?, ?) "
+        "ON CONFLICT (customer) DO UPDATE SET passphrase = excluded.passphrase"
+    )
+    return lambda database: _discard(database.execute(statement, (customer, passphrase, now)))
+
+
+def forget(before: int) -> Change[None]:
+    """Return the change that removes contents and offers from before a time.
+
+    What was not registered yet is kept: it still has to be handed over.
+    """
+
+    def change(database: Connection) -> None:
+        database.execute(
+            "UPDATE packages SET leaves = NULL WHERE leaves IS NOT NULL "
+            "AND issued_at < ? AND evidence IS NOT NULL",
+            (before,),
+        )
+        database.execute("DELETE FROM offers WHERE expires_at < ?", (before,))
+
+    return change
+
+
+def cut(documents: bytes) -> list[bytes]:
+    """Return the SHA-256 of each document of a package."""
+    return [documents[start : start + 32] for start in range(0, len(documents), 32)]
+
+
+def _discard(_: object) -> None:
+    """Return nothing of what a cursor would give."""
+
+
+def _row(found: Sequence[Any] | None) -> Row | None:
+    return None if found is None else _made(found)
+
+
+def _made(found: Sequence[Any]) -> Row:
+    return Row(**cast("dict[str, Any]", dict(zip(Row.__slots__, found, strict=True))))
