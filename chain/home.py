@@ -1,0 +1,204 @@
+"""A log's home: the one folder that holds all it has (spec/registry.md).
+
+settings.toml        what people edit
+keys/                member.key and log.key, each mode 0600
+view/                the pinned statements
+log/                 log.sqlite and newest.checkpoint
+card.ddtpcard        for the network's governors
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final, NoReturn, Self
+
+from chain.log import STATUS_SECONDS, Log
+from chain.view import View
+from ddtp import note
+from ddtp.card import Card
+from ddtp.cli import files, keyfile, settings
+from ddtp.errors import ConflictError, DDTPError, Unanswered
+from ddtp.keys import SigningKey
+from ddtp.network import Log as LogRow
+from ddtp.network import Member, MemberID, MemberKey, MemberRole, Network, Role
+
+SETTINGS: Final = "settings.toml"
+MEMBER_KEY: Final = "keys/member.key"
+LOG_KEY: Final = "keys/log.key"
+VIEW: Final = "view"
+LOG: Final = "log"
+CARD: Final = "card.ddtpcard"
+PORT: Final = 8443
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What settings.toml may say.
+
+    Attributes:
+        member: Our id in the network.
+        origin: Name of the log, the first line of its checkpoints; it never changes.
+        endpoint: URL under which members reach the log.
+        network_source: Path or https URL of the network file, read again from time to time.
+        host: Address to listen at.
+        port: Port to listen at.
+        status_seconds: How old a status may become by the policies served; an idle log writes
+            one at least twice in that time.
+    """
+
+    member: str
+    origin: str
+    endpoint: str
+    network_source: str = ""
+    host: str = "127.0.0.1"
+    port: int = PORT
+    status_seconds: int = STATUS_SECONDS
+
+    def __post_init__(self) -> None:
+        note.check_name(self.origin)
+        if not 0 <= self.port < 65_536 or self.status_seconds < 2:
+            raise ValueError("a port is below 65536, status_seconds are 2 or more")
+
+
+_COMMENTS: Final = {
+    "member": "Our id in the network.",
+    "origin": "Name of the log, the first line of its checkpoints. It never changes.",
+    "endpoint": "URL under which members reach the log; the network's statement names it too.",
+    "network_source": "Path or https URL of the network file, read again from time to time.",
+    "host": "Address to listen at.",
+    "port": "Port to listen at.",
+    "status_seconds": "How old a status may become; an idle log writes one twice in that time.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A log's home, opened."""
+
+    path: Path
+    settings: Settings
+    view: View
+    key: SigningKey
+
+    @staticmethod
+    def create(
+        path: Path,
+        chosen: Settings,
+        *,
+        names: Mapping[str, str],
+        jurisdiction: str,
+        network_file: bytes,
+    ) -> Card:
+        """Make a home and return the card by which the network's governors admit it.
+
+        Raises:
+            ConflictError: cli.2, there is one already.
+            DDTPError: network.1 to network.4.
+        """
+        if (path / SETTINGS).exists():
+            raise ConflictError("cli.2", str(path / SETTINGS))
+        for folder in (path, path / "keys", path / VIEW, path / LOG):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.chmod(0o700)
+        for name in (MEMBER_KEY, LOG_KEY):
+            # What an interrupted `init` left behind is used: a key may be in a backup by now.
+            if not (path / name).exists():
+                keyfile.write(path / name, secrets.token_bytes(32))
+        if not (path / VIEW / "network.ddtpnet").exists():
+            View.create(path / VIEW, network_file, chosen.network_source)
+        member = keyfile.read(path / MEMBER_KEY)
+        card = _card(path, chosen, names, jurisdiction, member)
+        files.write(path / CARD, card.sign(member), force=True)
+        # Last: whoever finds settings finds all the rest.
+        files.write(path / SETTINGS, _toml(chosen).encode())
+        return card
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        environ: Mapping[str, str],
+        clock: Callable[[], int] = lambda: int(time.time()),
+    ) -> Self:
+        """Open a home that `create` made, without touching its log.
+
+        Raises:
+            OSError: There is none.
+            DDTPError: cli.7 to cli.10, view.1, view.5, network.1 to network.4.
+        """
+        chosen = settings.read(Settings, "chain", path / SETTINGS, environ)
+        view = View(path / VIEW, reach=_nobody, clock=clock, source=chosen.network_source or None)
+        return cls(path, chosen, view, keyfile.read(path / LOG_KEY))
+
+    def log(self, clock: Callable[[], int] = lambda: int(time.time())) -> Log:
+        """Open the log and start its writer.
+
+        Raises:
+            StorageError: log.9, log.10, log.14, log.15.
+        """
+        return Log.open(
+            self.path / LOG,
+            origin=self.settings.origin,
+            signer=self.key,
+            trust=self.view,
+            clock=clock,
+            status_seconds=self.settings.status_seconds,
+        )
+
+
+def read_card(path: Path) -> Card:
+    """Return the card in a file.
+
+    Raises:
+        DDTPError: network.1, network.11, network.12, cose.1 to cose.4.
+        OSError: It cannot be read.
+    """
+    try:
+        return Card.open(files.read(path, limit=64 * 1024))
+    except DDTPError as error:
+        raise type(error)(error.rule, f"{path}: {error.detail}") from error
+
+
+def _card(
+    path: Path,
+    chosen: Settings,
+    names: Mapping[str, str],
+    jurisdiction: str,
+    member: SigningKey,
+) -> Card:
+    return Card(
+        member=Member(
+            id=MemberID(chosen.member),
+            names=names,
+            jurisdiction=jurisdiction,
+            endpoint=chosen.endpoint,
+            keys=(MemberKey(key=member.key_id, retired=False, bounds={}),),
+            purposes=(),
+            roles=(MemberRole(role=Role.LOG, bases=(), types=(), bounds={}),),
+        ),
+        log=LogRow(
+            origin=chosen.origin,
+            key=keyfile.read(path / LOG_KEY).key_id,
+            operator=MemberID(chosen.member),
+            url=chosen.endpoint,
+            end=None,
+        ),
+    )
+
+
+def _nobody(_: Network, origin: str) -> NoReturn:
+    """Ask nobody about a log: the log itself is what others ask."""
+    raise Unanswered("view.4", f"a log asks nobody about {origin}")
+
+
+def _toml(chosen: Settings) -> str:
+    lines = []
+    for each in fields(chosen):
+        value = getattr(chosen, each.name)
+        # The texts of settings are printable: TOML and JSON write them alike.
+        shown = str(value) if isinstance(value, int) else json.dumps(value, ensure_ascii=False)
+        lines.append(f"# {_COMMENTS[each.name]}\n{each.name} = {shown}\n")
+    return "\n".join(lines)
