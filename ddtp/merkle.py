@@ -266,8 +266,6 @@ def _fold(
             # The hashes left of this leaf, from the top down to where it branches off.
             lefts = (index & ((1 << entered) - 1)).bit_count()
             if lefts:
-                if used + lefts > len(proof):
-                    raise IndexError
                 waiting += proof[used : used + lefts]
                 used += lefts
             found = leaves[position]

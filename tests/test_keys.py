@@ -154,6 +154,14 @@ def test_keys_3_refuses_other_signatures(signature: bytes) -> None:
     assert caught.value.rule == "keys.3"
 
 
+@pytest.mark.parametrize("cut", [0, 1, 63, 65, 70])
+def test_keys_3_refuses_a_signature_that_borrows_bytes_from_its_message(cut: int) -> None:
+    whole = SIGNATURE + b"message"
+    with pytest.raises(SignatureError) as caught:
+        keys.verify(SIGNER.key_id, whole[:cut], whole[cut:])
+    assert caught.value.rule == "keys.3"
+
+
 @given(st.binary(max_size=80), st.binary(max_size=20))
 def test_keys_3_refuses_any_bytes(signature: bytes, message: bytes) -> None:
     with pytest.raises(SignatureError):

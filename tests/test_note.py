@@ -223,6 +223,12 @@ def test_a_log_signature_is_no_cosignature() -> None:
     assert note.cosignatures(SIGNED, {ORIGIN: LOG.key_id}) == {}
 
 
+@pytest.mark.parametrize("key_hash", [b"", b"abc", b"abcde"])
+def test_a_key_hash_has_4_bytes(key_hash: bytes) -> None:
+    with pytest.raises(ValueError, match="4 bytes"):
+        NoteSignature(name="a", key_hash=key_hash, signature=bytes(64))
+
+
 @pytest.mark.parametrize("time", [-1, 2**63])
 def test_a_witness_signs_no_impossible_time(time: int) -> None:
     with pytest.raises(ValueError, match="2\\*\\*63"):
