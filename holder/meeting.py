@@ -90,7 +90,7 @@ def check_code(met: Met, code: str) -> None:
         DDTPError: wallet.12.
     """
     if re.sub(r"\D", "", code) != met.code:
-        raise DDTPError("wallet.12", f"the code of this request is {met.code}")
+        raise DDTPError("wallet.12", "the receiver shows another code than this request has")
 
 
 def place_of(request: Request) -> tuple[str, str]:

@@ -1,0 +1,268 @@
+"""What `ddtp wallet` prints: rows, records and transfers as lines for people and as JSON.
+
+Everything that comes from a record, a request or a member goes through `safe` here.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from ddtp import record_type, words
+from ddtp.cli import safe
+from ddtp.encoding import Value
+from ddtp.errors import DDTPError
+from ddtp.record import CLAIM, DOCUMENT, ROW, SECTION, Item, Path, document_of
+from ddtp.record_type import RecordType
+from holder.consent import Choice, Held, name_of
+from holder.sheet import Line, date
+from holder.vault import Row
+
+SHORT: Final = 8
+
+
+def labels(language: str) -> "Labels":
+    """Return what says how paths of record types are called."""
+    return Labels(language)
+
+
+class Labels:
+    """Calls paths by their record type's labels, and types by theirs."""
+
+    def __init__(self, language: str) -> None:
+        self._language = language
+
+    def __call__(self, kind: str, path: Path) -> str:
+        """Return the label of a path, or of the type for an empty one."""
+        known = _type(kind)
+        if not path:
+            return known.labels[self._language] if known is not None else safe(kind)
+        if len(path) == 1:
+            name = {CLAIM: "claims", ROW: "rows", DOCUMENT: "documents"}.get(int(path[0]), "")
+            return words.say(f"wallet.all_{name}", self._language)
+        if known is None or path[0] == DOCUMENT:
+            return safe(name_of(path))
+        return safe(known.label(path, self._language))
+
+
+def package_line(identity: str, row: Row, language: str) -> str:
+    """Return one line on a package."""
+    state = words.say(f"wallet.{row.get('outcome', 'could_not_check')}", language)
+    columns = (
+        identity[:SHORT],
+        labels(language)(str(row.get("type")), ()),
+        safe(str(row.get("record", ""))),
+        safe(str(row.get("issuer", ""))),
+        date(_number(row, "until")),
+        state,
+    )
+    return "  ".join(columns)
+
+
+def package_fields(identity: str, row: Row) -> dict[str, object]:
+    """Return what a program reads about a package."""
+    return {
+        "id": identity,
+        "fingerprint": f"sha256:{identity}",
+        "type": row.get("type"),
+        "issuer": row.get("issuer"),
+        "record": row.get("record"),
+        "issued_at": stamp(_number(row, "at")),
+        "expires_at": stamp(_number(row, "until")),
+        "documents": row.get("documents"),
+        "outcome": row.get("outcome"),
+        "reasons": row.get("reasons"),
+        "checked_at": stamp(_number(row, "checked_at")),
+    }
+
+
+def transfer_line(identity: str, row: Row, language: str) -> str:
+    """Return one line on a transfer, or on a request that was refused."""
+    shared = row.get("shared")
+    named = ", ".join(map(str, shared)) if isinstance(shared, list) else ""
+    reasons = row.get("reasons") or []
+    why = ", ".join(map(str, reasons)) if isinstance(reasons, list) else ""
+    columns = (
+        identity[:SHORT],
+        _moment(_number(row, "at")),
+        safe(str(row.get("receiver") or row.get("place") or "")),
+        safe(str(row.get("purpose", ""))),
+        words.say(f"wallet.state_{row.get('state')}", language),
+        safe(named),
+        safe(" ".join(filter(None, (why, str(row.get("problem") or ""))))),
+    )
+    return "  ".join(filter(None, columns))
+
+
+def transfer_fields(identity: str, row: Row) -> dict[str, object]:
+    """Return what a program reads about a transfer."""
+    names = ("state", "receiver", "place", "purpose", "request", "packages", "shared", "reasons")
+    return {
+        "id": identity,
+        "at": stamp(_number(row, "at")),
+        "changed_at": stamp(_number(row, "changed_at") or _number(row, "at")),
+        **{name: row[name] for name in names if name in row},
+        "problem": row.get("problem"),
+    }
+
+
+def sheet_text(lines: Sequence[Line]) -> str:
+    """Return a request's sheet, one subject a line."""
+    width = max(_width(line.label) for line in lines)
+    return "\n".join(
+        f"  {line.label}{' ' * (width - _width(line.label))}  {safe(line.text)}" for line in lines
+    )
+
+
+def plan_text(plan: Sequence[Choice], language: str) -> str:
+    """Return what would be sent, with the very values."""
+    blocks = []
+    for choice in plan:
+        title = labels(language)(choice.held.statement.type, ())
+        head = words.say("wallet.you_send", language, record=title, id=_id(choice.held)[:SHORT])
+        blocks.append(
+            "\n".join([head, *_items(choice.held.statement.type, choice.items, language)])
+        )
+    return "\n".join(blocks)
+
+
+def record_text(held: Held, language: str, *, rows: bool) -> str:
+    """Return a whole record; rows of tables one by one, or how many there are."""
+    kind = held.statement.type
+    shown = [item for item in held.items if rows or item.path[0] != ROW]
+    return "\n".join(_items(kind, shown, language, numbered=_numbers(held)))
+
+
+def record_fields(held: Held) -> dict[str, object]:
+    """Return a record as a program reads it."""
+    claims: dict[str, object] = {}
+    tables: dict[str, list[object]] = {}
+    documents: list[dict[str, object]] = []
+    for index, item in enumerate(held.items):
+        if item.path[0] == CLAIM:
+            claims[name_of(item.path)] = _plain(item.value)
+        elif item.path[0] == ROW:
+            tables.setdefault(str(item.path[1]), []).append(_plain(item.value))
+        elif item.path[0] == DOCUMENT:
+            document = document_of(item)
+            documents.append(
+                {
+                    "name": document.name,
+                    "media_type": document.media_type,
+                    "size": document.size,
+                    "sha256": f"sha256:{document.sha256.hex()}",
+                    "here": index in held.documents,
+                }
+            )
+    return {"claims": claims, "tables": tables, "documents": documents}
+
+
+def plan_fields(plan: Sequence[Choice]) -> list[dict[str, object]]:
+    """Return what would be sent, by name; a program finds the values in the record."""
+    return [
+        {
+            "package": _id(choice.held),
+            "names": list(dict.fromkeys(name_of(item.path) for item in choice.items)),
+            "items": len(choice.indices),
+        }
+        for choice in plan
+    ]
+
+
+def stamp(time: int) -> str:
+    """Return a time as programs read it, RFC 3339 in UTC."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _items(
+    kind: str,
+    items: Sequence[Item],
+    language: str,
+    *,
+    numbered: Mapping[Path, int] | None = None,
+) -> list[str]:
+    known = _type(kind)
+    lines = []
+    for item in items:
+        label = labels(language)(kind, item.path)
+        if item.path[0] == CLAIM:
+            field = known.claims.get(tuple(map(str, item.path[1:]))) if known else None
+            lines.append(f"  {label}: {_words(field.kind if field else '', item.value, language)}")
+        elif item.path[0] == SECTION and isinstance(item.value, list):
+            part = safe(str(item.path[2]))
+            count = words.say("wallet.rows", language, count=item.value[0])
+            lines.append(f"  {label} {part}: {count}")
+        elif item.path[0] == ROW and isinstance(item.value, Mapping):
+            number = f"{numbered[item.path]:>6}  " if numbered is not None else "      "
+            lines.append(number + _row(known, str(item.path[1]), item.value, language))
+        elif item.path[0] == DOCUMENT:
+            document = document_of(item)
+            size = words.say("wallet.bytes", language, count=document.size)
+            lines.append(f"  {safe(document.name)}: {safe(document.media_type)}, {size}")
+    return lines
+
+
+def _row(
+    known: RecordType | None, table: str, row: Mapping[str, Value] | Mapping[int, Value],
+    language: str,
+) -> str:  # fmt: skip
+    columns = known.tables[table].columns if known is not None and table in known.tables else {}
+    values = {str(name): value for name, value in row.items()}
+    ordered = [*(name for name in columns if name in values), *(values.keys() - columns.keys())]
+    kinds = {name: field.kind for name, field in columns.items()}
+    return "  ".join(_words(kinds.get(name, ""), values[name], language) for name in ordered)
+
+
+def _words(kind: str, value: Value, language: str) -> str:
+    return safe(record_type.in_words(kind, value, language))
+
+
+def _numbers(held: Held) -> dict[Path, int]:
+    """Return the number of each row within its table, from 1, as --rows takes it."""
+    counts: dict[str, int] = {}
+    numbers = {}
+    for item in held.items:
+        if item.path[0] == ROW:
+            table = str(item.path[1])
+            counts[table] = numbers[item.path] = counts.get(table, 0) + 1
+    return numbers
+
+
+def _plain(value: Value) -> object:
+    """Return a value as JSON has it: money as an object, bytes as hex."""
+    match value:
+        case [str(currency), int(minor)]:
+            return {"currency": currency, "minor": minor}
+        case bytes():
+            return value.hex()
+        case dict():
+            return {str(key): _plain(each) for key, each in value.items()}
+        case list():
+            return [_plain(each) for each in value]
+    json.dumps(value)
+    return value
+
+
+def _type(kind: str) -> RecordType | None:
+    try:
+        return record_type.find(kind)
+    except DDTPError:
+        return None
+
+
+def _id(held: Held) -> str:
+    return held.fingerprint.digest.hex()
+
+
+def _number(row: Row, name: str) -> int:
+    value = row.get(name, 0)
+    return value if isinstance(value, int) else 0
+
+
+def _moment(time: int) -> str:
+    return datetime.fromtimestamp(time, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _width(text: str) -> int:
+    """Return how many columns a text takes: Chinese characters take two."""
+    return sum(2 if ord(char) >= 0x1100 else 1 for char in text)
