@@ -7,6 +7,7 @@ the row with the signed receipt stands there before anything is used.
 """
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,7 @@ FORGET_OLDEST: Final = """DELETE FROM answers WHERE request = ? AND number <= (S
   FROM answers WHERE request = ?) - ? AND receipt NOT IN
   (SELECT receipt FROM acceptances WHERE request = ?)"""
 RECEIPTS: Final = "SELECT receipt FROM answers WHERE request = ? ORDER BY number"
+RECEIPT: Final = "SELECT receipt FROM answers WHERE request = ? AND presentation = ?"
 UPLOAD: Final = "SELECT length FROM uploads WHERE request = ? AND sha256 = ?"
 UPLOADED: Final = "SELECT count(*), coalesce(sum(length), 0) FROM uploads WHERE request = ?"
 ADD_UPLOAD: Final = "INSERT INTO uploads (request, sha256, length) VALUES (?, ?, ?)"
@@ -440,6 +442,12 @@ class Cases:
     def receipts(self, asked: Asked) -> tuple[bytes, ...]:
         """Return the signed receipts given for a request, in their order."""
         return tuple(bytes(row[0]) for row in self._all(RECEIPTS, bytes(asked.request)))
+
+    def receipt_for(self, asked: Asked, sealed: bytes) -> bytes | None:
+        """Return the signed receipt that these sealed bytes were answered with."""
+        digest = hashlib.sha256(sealed).digest()
+        row = self._one(RECEIPT, bytes(asked.request), digest)
+        return None if row is None else bytes(row[0])
 
     # Uploads
 

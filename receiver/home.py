@@ -104,7 +104,7 @@ class Rules:
         """Return the policy that these rules say.
 
         Raises:
-            DDTPError: cli.14, a word or number that is none.
+            DDTPError: cli.10, a word or number that is none.
         """
         try:
             return Policy(
@@ -115,7 +115,7 @@ class Rules:
                 issuers=frozenset(self.issuers),
             )
         except (KeyError, ValueError) as error:
-            raise DDTPError("cli.14", f"{POLICY}: {error}") from error
+            raise DDTPError("cli.10", f"{POLICY}: {error}") from error
 
 
 BASES: Final = ("own-record", "witnessed-by-notary", "uploaded-by-holder")
@@ -151,7 +151,7 @@ class Home:
             reach: Whom to ask about a log, when not its own server.
 
         Raises:
-            DDTPError: desk.1, this is no receiver's home; cli.14, a wrong setting; desk.4, no
+            DDTPError: desk.1, this is no receiver's home; cli.10, a wrong setting; desk.4, no
                 log is chosen for grants.
             LockedError: cli.8, a key can be read by others.
         """
@@ -243,7 +243,7 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     """Return a home's settings.
 
     Raises:
-        DDTPError: desk.1, this is no receiver's home; cli.14.
+        DDTPError: desk.1, this is no receiver's home; cli.10.
     """
     if not (path / SETTINGS).is_file():
         raise DDTPError("desk.1", f"{path} is no receiver's home; make one with init")
@@ -256,7 +256,7 @@ def read_rules(path: Path, environ: Mapping[str, str]) -> Rules:
     """Return what a home's policy.toml says.
 
     Raises:
-        DDTPError: cli.14.
+        DDTPError: cli.10.
     """
     names = {f"DDTP_RECEIVER__{each.name.upper()}" for each in fields(Rules)}
     own = {name: value for name, value in environ.items() if name in names}

@@ -14,16 +14,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aiohttp import hdrs
-from aiohttp import web as http_server
-
 from chain.relay import relays
 from ddtp import http
+from ddtp import request as requests
 from ddtp.errors import DDTPError, Unanswered
 from ddtp.http import Route
-from ddtp.request import Request
 from ddtp.submission import Registration, Withdrawal
-from ddtp.web import HTML, STYLE, Handler, Pages, Problem, application, body, pieces, reply, style
+from ddtp.web import (
+    HTML,
+    STYLE,
+    Application,
+    Handler,
+    Pages,
+    Problem,
+    Request,
+    StreamResponse,
+    application,
+    body,
+    pieces,
+    reply,
+    style,
+)
 from receiver import uploads
 from receiver.cases import Asked
 from receiver.desk import Desk, return_code
@@ -59,28 +70,28 @@ class Door:
         }
         return own | relays(self.desk.view)
 
-    async def request(self, call: http_server.Request) -> http_server.StreamResponse:
+    async def request(self, call: Request) -> StreamResponse:
         """Answer a signed request: GET /requests/{request}."""
         return reply(await self.desk.request(call.match_info["request"]))
 
-    async def grant(self, call: http_server.Request) -> http_server.StreamResponse:
+    async def grant(self, call: Request) -> StreamResponse:
         """Register a grant and answer its evidence: POST /requests/{request}/grants."""
         asked = Registration.decode(await body(call, limit=http.GRANT.limit))
         evidence = await self.desk.register(call.match_info["request"], asked.grant, asked.lock)
         return reply(evidence.encode())
 
-    async def present(self, call: http_server.Request) -> http_server.StreamResponse:
+    async def present(self, call: Request) -> StreamResponse:
         """Decide on a presentation: POST /requests/{request}/presentation."""
         sealed = await body(call, limit=http.PRESENT.limit)
         return reply(await self.desk.present(call.match_info["request"], sealed))
 
-    async def withdraw(self, call: http_server.Request) -> http_server.StreamResponse:
+    async def withdraw(self, call: Request) -> StreamResponse:
         """Revoke, erase and answer the signed erasure: POST /requests/{request}/withdrawal."""
         asked = Withdrawal.decode(await body(call, limit=http.WITHDRAW.limit))
         name = call.match_info["request"]
         return reply(await self.retention.withdraw(name, asked.grant, asked.key))
 
-    async def uploaded(self, call: http_server.Request) -> http_server.StreamResponse:
+    async def uploaded(self, call: Request) -> StreamResponse:
         """Say how much of a document is here: HEAD /requests/{request}/documents/{sha256}."""
         asked, sha256 = await self._uploader(call)
         folder = self.desk.folders.of(asked.id)
@@ -90,7 +101,7 @@ class Door:
             answer.headers[LENGTH] = str(length)
         return answer
 
-    async def upload(self, call: http_server.Request) -> http_server.StreamResponse:
+    async def upload(self, call: Request) -> StreamResponse:
         """Append to a document: PATCH /requests/{request}/documents/{sha256}."""
         asked, sha256 = await self._uploader(call)
         offset = uploads.number_in(call.headers.get(OFFSET, ""), OFFSET)
@@ -114,7 +125,7 @@ class Door:
             return answer
         return reply(b"", status=204, Upload_Offset=str(size))
 
-    async def returned(self, call: http_server.Request) -> http_server.StreamResponse:
+    async def returned(self, call: Request) -> StreamResponse:
         """Note in which session a return link was opened: GET /returned/{request}/{code}."""
         asked, request = await self._asked(call.match_info["request"])
         code = return_code(self.desk.asker.use_secret, request.nonce)
@@ -126,19 +137,19 @@ class Door:
         await asyncio.to_thread(self.desk.cases.see, asked.request, "same" if same else "other")
         return self.pages.page(call, "returned.html", same=same)
 
-    async def _uploader(self, call: http_server.Request) -> tuple[Asked, bytes]:
+    async def _uploader(self, call: Request) -> tuple[Asked, bytes]:
         """Return case and document of a call that bears the request's token."""
         sha256 = uploads.sha256_in(call.match_info["sha256"])
         asked, request = await self._asked(call.match_info["request"])
-        uploads.check_token(call.headers.get(hdrs.AUTHORIZATION, ""), request.token)
+        uploads.check_token(call.headers.get("Authorization", ""), request.token)
         return asked, sha256
 
-    async def _asked(self, name: str) -> tuple[Asked, Request]:
+    async def _asked(self, name: str) -> tuple[Asked, requests.Request]:
         asked = await asyncio.to_thread(self.desk.cases.find, name)
         signed = await asyncio.to_thread(self.desk.folders.of(asked.id).request)
-        return asked, Request.open(signed)
+        return asked, requests.Request.open(signed)
 
-    def _length(self, call: http_server.Request, asked: Asked, sha256: bytes) -> int:
+    def _length(self, call: Request, asked: Asked, sha256: bytes) -> int:
         """Return the length a document will have, which the first call must announce."""
         given = call.headers.get(LENGTH)
         begun = self.desk.cases.upload(asked, sha256)
@@ -147,7 +158,7 @@ class Door:
         return uploads.number_in(given or "", LENGTH)
 
 
-def door(desk: Desk, retention: Retention) -> http_server.Application:
+def door(desk: Desk, retention: Retention) -> Application:
     """Return the application of a receiver's server."""
     pages = Pages(Path(__file__).parent / "pages", product="DDTP", test_data=False)
     made = Door(desk=desk, retention=retention, pages=pages)
@@ -169,6 +180,7 @@ async def sweeping(retention: Retention, seconds: int) -> AsyncIterator[None]:
 async def _sweep(retention: Retention, seconds: int) -> None:
     while True:
         try:
+            await retention.desk.view.refresh()
             await retention.sweep()
         except (DDTPError, Unanswered, OSError) as error:
             log.warning("sweep", extra={"error": type(error).__name__})

@@ -8,7 +8,7 @@ a request made from it may ask in retention and validity. The built-in ones lie 
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
@@ -34,22 +34,20 @@ class Period:
 
     Attributes:
         table: The table of the record.
-        months: How many calendar months, up to the beginning of the present one.
-        utc_offset_hours: The hour at which the provider's days begin.
+        months: How many calendar months, up to the beginning of the present one; days of
+            records are counted in UTC.
     """
 
     table: str
     months: int
-    utc_offset_hours: int = 0
 
     def __post_init__(self) -> None:
-        if not self.table or not 0 < self.months <= 240 or abs(self.utc_offset_hours) > 14:
-            raise ValueError("a period is a table, 1 to 240 months, and an offset within 14 hours")
+        if not self.table or not 0 < self.months <= 240:
+            raise ValueError("a period is a table and 1 to 240 months")
 
     def span(self, now: int) -> Span:
         """Return the months before the present one."""
-        zone = timezone(timedelta(hours=self.utc_offset_hours))
-        here = datetime.fromtimestamp(now, UTC).astimezone(zone)
+        here = datetime.fromtimestamp(now, UTC)
         first = here.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         years, month = divmod(first.year * 12 + first.month - 1 - self.months, 12)
         begins = first.replace(year=years, month=month + 1)

@@ -135,6 +135,10 @@ class Lending:
         self.home.close()
         self.home = await open_home(self.home.path, self.clock, self.client, self.offline)
 
+    async def replica(self) -> Home:
+        """Open the same home once more, as a second process would."""
+        return await open_home(self.home.path, self.clock, self.client, self.offline)
+
     @classmethod
     async def begin(cls, folder: Path) -> "Lending":
         """Make a network, a log and a lender in a folder."""

@@ -1,0 +1,228 @@
+"""What an officer is shown of a case, and what he takes away (spec/receiver.md, Contents).
+
+Contents are read only here, and only of a case whose acceptance is committed.
+"""
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from ddtp import words
+from ddtp.cli import files, safe
+from ddtp.errors import DDTPError, Outcome, Unanswered
+from ddtp.evidence import Evidence, Registration
+from ddtp.evidence_file import EvidenceFile, Link
+from ddtp.network import Head
+from ddtp.package import Statement
+from ddtp.presentation import Presentation
+from ddtp.receipt import Receipt
+from ddtp.request import SAME_DEVICE, Request
+from ddtp.seal import recipient_of, seal, unseal_stream
+from receiver import report
+from receiver.cases import Asked
+from receiver.home import Home
+
+EVIDENCE: Final = "case.ddtpev"
+SEALED: Final = "case.ddtpev.age"
+CONTENTS: Final = "contents.json"
+TYPES: Final = "types"
+MATTER_GONE: Final = ""
+_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+
+
+def matter(home: Home, asked: Asked) -> str:
+    """Return the words by which the holder knows a case, "" once they were erased."""
+    try:
+        return Request.open(home.desk.folders.of(asked.id).request()).matter
+    except DDTPError:
+        return MATTER_GONE
+
+
+def row(asked: Asked, words: str) -> dict[str, object]:
+    """Return a case's row in a list."""
+    return {
+        "id": asked.id,
+        "state": "accepting" if asked.accepting and not asked.accepted_at else asked.state.value,
+        "template": asked.template,
+        "matter": words,
+        "made_at": asked.made_at,
+        "expires_at": asked.expires_at,
+        "accepted_at": asked.accepted_at,
+        "retain_until": asked.retain_until,
+        "erased_at": asked.erased_at,
+    }
+
+
+def case(home: Home, request_id: str, language: str) -> tuple[dict[str, object], str]:
+    """Return a case as JSON and in words; with contents if it was accepted.
+
+    Raises:
+        DDTPError: case.1.
+    """
+    asked = home.desk.cases.find(request_id)
+    fields: dict[str, object] = {"schema": "ddtp.receiver.case/1"}
+    fields |= row(asked, matter(home, asked))
+    lines = [f"{asked.id}  {fields['state']}", safe(str(fields["matter"]))]
+    receipts = [Receipt.open(each) for each in home.desk.cases.receipts(asked)]
+    fields["refused"] = [
+        {"decided_at": each.decided_at, "reasons": list(each.reasons)}
+        for each in receipts
+        if each.outcome is Outcome.NOT_VERIFIED
+    ]
+    for each in receipts:
+        lines += [_reason(rule, language) for rule in each.reasons]
+    if asked.accepted_at is not None and asked.erased_at is None:
+        read = contents(home, asked, language)
+        note = _sender(home, asked)
+        fields |= {"sender": note, "packages": [each.fields() for each in read]}
+        lines.append(_SENDERS[note])
+        lines += [text for each in read for text in _text(each)]
+    return fields, "\n".join(line for line in lines if line)
+
+
+def contents(home: Home, asked: Asked, language: str) -> tuple[report.Read, ...]:
+    """Return what an accepted case holds.
+
+    Raises:
+        DDTPError: case.3 it was not accepted, case.4 it was erased.
+    """
+    file = evidence_file(home, asked)
+    return report.read(file, home.desk.view.network, home.path / TYPES, language)
+
+
+def evidence_file(home: Home, asked: Asked) -> EvidenceFile:
+    """Return the evidence file of an accepted case.
+
+    Raises:
+        DDTPError: case.3 it was not accepted, case.4 it was erased.
+    """
+    if asked.accepted_at is None:
+        raise DDTPError("case.3", f"the request is {asked.state.value}")
+    if asked.erased_at is not None:
+        raise DDTPError("case.4", f"erased at {asked.erased_at}")
+    return EvidenceFile.decode(home.desk.folders.of(asked.id).contents())
+
+
+async def export(
+    home: Home, request_id: str, out: Path, language: str, *, is_open: bool
+) -> tuple[str, ...]:
+    """Write an accepted case into a new folder and return the names of its files.
+
+    Args:
+        is_open: The evidence file, which holds the record, is not sealed to the desk.
+
+    Raises:
+        DDTPError: case.1, case.3, case.4.
+        Unanswered: A log did not give what joins the checkpoints.
+    """
+    asked = home.desk.cases.find(request_id)
+    file = await joined(home, evidence_file(home, asked))
+    return await asyncio.to_thread(_write, home, asked, file, out, language, is_open)
+
+
+def _write(
+    home: Home, asked: Asked, file: EvidenceFile, out: Path, language: str, is_open: bool
+) -> tuple[str, ...]:
+    read = contents(home, asked, language)
+    out.mkdir(mode=0o700)
+    data = file.encode()
+    name = EVIDENCE if is_open else SEALED
+    files.write_secret(
+        out / name, data if is_open else seal(data, [recipient_of(home.desk.folders.desk)])
+    )
+    fields = {"schema": "ddtp.receiver.case/1", "packages": [each.fields() for each in read]}
+    text = json.dumps(fields, ensure_ascii=False, indent=1)
+    files.write_secret(out / CONTENTS, text.encode())
+    written = [name, CONTENTS]
+    folder = home.desk.folders.of(asked.id)
+    for n, package in enumerate(read):
+        for document in package.documents:
+            place = file_name(n, document.name)
+            with (
+                folder.document(document.sealed).open("rb") as source,
+                files.writing(out / place, mode=0o600) as target,
+            ):
+                unseal_stream(source, target, folder.identity())
+            written.append(place)
+    return tuple(written)
+
+
+async def joined(home: Home, file: EvidenceFile) -> EvidenceFile:
+    """Return an evidence file with what joins each checkpoint in it to the newest of its log.
+
+    Raises:
+        Unanswered: A log did not give it.
+    """
+    heads = _checkpoints(home, file)
+    links = []
+    for origin, found in heads.items():
+        newest = max(found, key=lambda each: found[each].checkpoint.size)
+        size = found[newest].checkpoint.size
+        for older, head in found.items():
+            if older == newest and len(found) > 1:
+                continue
+            registry = home.desk.view.registry(origin)
+            try:
+                path = await registry.consistency(head.checkpoint.size, size)
+            except DDTPError as error:
+                raise Unanswered(error.rule, f"{origin}: {error.detail}") from error
+            links.append(Link(origin=origin, older=older, newer=newest, path=path))
+    return replace(file, links=tuple(links))
+
+
+def _checkpoints(home: Home, file: EvidenceFile) -> dict[str, dict[bytes, Head]]:
+    """Return the checkpoints in a file with their heads, by log."""
+    found: dict[str, dict[bytes, Head]] = {}
+    known = home.desk.view.network
+    origin = Request.open(file.request).log
+
+    def add(log: str, *notes: bytes) -> None:
+        for note in notes:
+            found.setdefault(log, {})[note] = known.open_head(note, log)
+
+    for shown in Presentation.decode(file.presentation).packages:
+        for log, data in (
+            (Statement.open(shown.statement).log, shown.issued),
+            (origin, shown.granted),
+        ):
+            if data is not None:
+                each = Evidence.decode(data)
+                add(log, each.registration.checkpoint, each.status.checkpoint)
+    for data in file.used:
+        add(origin, Registration.decode(data).checkpoint)
+    return found
+
+
+def file_name(package: int, given: str) -> str:
+    """Return a safe name for a document: ours, with what is plain of the one it was given."""
+    stem, dot, ending = given.rpartition(".")
+    kept = "".join(each if each in _PLAIN else "_" for each in (stem or given))[:60]
+    plain = "".join(each for each in ending if each in _PLAIN)[:8] if dot else ""
+    return f"document-{package + 1}-{kept}" + (f".{plain}" if plain else "")
+
+
+def _sender(home: Home, asked: Asked) -> str:
+    request = Request.open(home.desk.folders.of(asked.id).request())
+    return asked.seen_in if request.binding == SAME_DEVICE else "unknown"
+
+
+_SENDERS: Final = {
+    "same": "Sent from the browser session that asked.",
+    "other": "The return link was opened in another session: compare the record's subject "
+    "with the applicant.",
+    "unknown": "Who sent it is not known: compare the record's subject with the applicant.",
+}
+
+
+def _reason(rule: str, language: str) -> str:
+    if not words.is_known(rule):
+        return f"not verified: {rule}"
+    return f"not verified: {words.refusal(rule).sentence_in(language)} ({rule})"
+
+
+def _text(read: report.Read) -> list[str]:
+    head = f"{safe(read.issuer)}  {read.statement.type}"
+    lines: list[Any] = [f"  {safe(each.label)}: {safe(each.text)}" for each in read.lines]
+    return ["", head, *lines]
