@@ -10,6 +10,7 @@ says what they are, so that an error can say what was given instead.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeAlias, TypeVar, cast
 
@@ -36,7 +37,7 @@ SELF_DESCRIBED = b"\xd9\xd9\xf7"
 KIND = 0
 """The label of a file's map that holds its kind."""
 
-_SMALL_BYTES = 4096
+_SMALL_BYTES = 16 * 1024
 _LABELS = frozenset([int])
 _TEXTS = frozenset([str])
 _SCALARS = frozenset([bool, type(None), bytes, str])
@@ -283,11 +284,16 @@ def _shortest(value: object) -> int:
             number = len(item)
             todo += item
         elif kind is dict:
-            keys = list(item)
-            if not _keys_ascend(keys):
+            number = len(item)
+            if number and type(next(iter(item))) is str:
+                length = _texts_length(tuple(item))
+                if length < 0:
+                    return -1
+                total += length
+            elif _labels_ascend(item):
+                todo += item
+            else:
                 return -1
-            number = len(keys)
-            todo += keys
             todo += item.values()
         elif item is None or kind is bool:
             continue
@@ -309,13 +315,21 @@ def _shortest(value: object) -> int:
     return total + len(todo)
 
 
-def _keys_ascend(keys: list[Any]) -> bool:
-    kinds = set(map(type, keys))
-    if kinds == _LABELS:
-        return keys[0] >= 0 and sorted(keys) == keys
-    if kinds == _TEXTS:
-        return sorted(keys, key=_text_order) == keys
-    return not keys
+def _labels_ascend(keys: dict[Any, Any]) -> bool:
+    labels = list(keys)
+    return not labels or (
+        _LABELS.issuperset(map(type, labels)) and labels[0] >= 0 and sorted(labels) == labels
+    )
+
+
+@lru_cache(maxsize=256)
+def _texts_length(keys: tuple[Any, ...]) -> int:
+    """Return the length of keys as encoded, -1 where they are not all texts and in order.
+
+    It is remembered, since all rows of a table have the same keys.
+    """
+    ascend = _TEXTS.issuperset(map(type, keys)) and sorted(keys, key=_text_order) == [*keys]
+    return sum(map(_shortest, keys)) if ascend else -1
 
 
 def _text_order(text: str) -> tuple[int, bytes]:

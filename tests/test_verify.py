@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddtp import entry, evidence, merkle, record, verify
+from ddtp import entry, evidence, merkle, record
 from ddtp.encoding import Value, encode
 from ddtp.entry import Granted, Revoked, Used
 from ddtp.errors import Outcome, Unanswered
