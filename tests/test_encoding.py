@@ -303,6 +303,12 @@ def test_a_file_keeps_its_fields() -> None:
     assert encoding.decode_file(data, "package") == {1: b"x"}
 
 
+@pytest.mark.parametrize("fields", [{}, {1: "package"}, {0: 5}, {0: b"package"}])
+def test_a_file_without_a_kind_is_our_own_mistake(fields: dict[int, Value]) -> None:
+    with pytest.raises(TypeError, match="kind"):
+        encoding.encode_file(fields)
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
