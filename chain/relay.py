@@ -6,14 +6,12 @@ his own view: what he hands on he has proven first.
 
 from dataclasses import dataclass
 
-from aiohttp import web
-
 from chain.client import encode_path
 from chain.server import number
 from chain.view import View
 from ddtp import http
 from ddtp.http import Route
-from ddtp.web import Handler, reply
+from ddtp.web import Handler, Request, Response, reply
 
 
 def relays(view: View) -> dict[Route, Handler]:
@@ -31,22 +29,22 @@ def relays(view: View) -> dict[Route, Handler]:
 class _Relay:
     view: View
 
-    async def checkpoint(self, request: web.Request) -> web.Response:
+    async def checkpoint(self, request: Request) -> Response:
         """Return a log's newest checkpoint: GET /logs/{origin}/checkpoint."""
         return reply(await self.view.registry(request.match_info["origin"]).checkpoint())
 
-    async def evidence(self, request: web.Request) -> web.Response:
+    async def evidence(self, request: Request) -> Response:
         """Return the evidence of an entry: GET /logs/{origin}/evidence/{index}."""
         origin = request.match_info["origin"]
         found = await self.view.evidence(origin, number(request, "index"))
         return reply(found.encode())
 
-    async def consistency(self, request: web.Request) -> web.Response:
+    async def consistency(self, request: Request) -> Response:
         """Return what joins two sizes: GET /logs/{origin}/consistency/{old}/{size}."""
         registry = self.view.registry(request.match_info["origin"])
         path = await registry.consistency(number(request, "old"), number(request, "size"))
         return reply(encode_path(path))
 
-    async def network(self, _: web.Request) -> web.Response:
+    async def network(self, _: Request) -> Response:
         """Return the network file: GET /network."""
         return reply(self.view.network_file)

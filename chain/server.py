@@ -9,8 +9,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from aiohttp import web
-
 from chain.client import encode_path
 from chain.log import Log
 from chain.view import View
@@ -18,7 +16,7 @@ from ddtp import encoding, http
 from ddtp.errors import MalformedError
 from ddtp.http import Route
 from ddtp.submission import decode_revocation
-from ddtp.web import Handler, body, reply
+from ddtp.web import Handler, Request, Response, body, reply
 
 _MOST_DIGITS = 19
 
@@ -42,46 +40,46 @@ class Front:
             http.NETWORK_FILE: self.network,
         }
 
-    async def submit(self, request: web.Request) -> web.Response:
+    async def submit(self, request: Request) -> Response:
         """Append a member's entries: POST /submissions."""
         found = await self.log.submit(await body(request, limit=http.SUBMIT.limit))
         return reply(encoding.encode([each.encode() for each in found]))
 
-    async def revoke(self, request: web.Request) -> web.Response:
+    async def revoke(self, request: Request) -> Response:
         """Revoke an entry by its key: POST /revocations."""
         asked = decode_revocation(await body(request, limit=http.REVOKE.limit))
         found = await self.log.revoke(asked.index, asked.key, asked.reason)
         return reply(found.encode())
 
-    async def checkpoint(self, _: web.Request) -> web.Response:
+    async def checkpoint(self, _: Request) -> Response:
         """Return the newest checkpoint: GET /checkpoint."""
         return reply(await self.log.checkpoint())
 
-    async def tile(self, request: web.Request) -> web.Response:
+    async def tile(self, request: Request) -> Response:
         """Return a tile: GET /tile/{path}."""
         return reply(await self.log.tile(request.match_info["path"]))
 
-    async def look_up(self, request: web.Request) -> web.Response:
+    async def look_up(self, request: Request) -> Response:
         """Return the entries of a herd: GET /entries/{prefix}."""
         rows = await self.log.look_up(request.match_info["prefix"])
         return reply(encoding.encode([[index, leaf] for index, leaf in rows]))
 
-    async def consistency(self, request: web.Request) -> web.Response:
+    async def consistency(self, request: Request) -> Response:
         """Return what joins two sizes: GET /consistency/{old}/{size}."""
         path = await self.log.consistency(number(request, "old"), number(request, "size"))
         return reply(encode_path(path))
 
-    async def evidence(self, request: web.Request) -> web.Response:
+    async def evidence(self, request: Request) -> Response:
         """Return the evidence of an entry: GET /evidence/{index}."""
         found = await self.log.evidence(number(request, "index"))
         return reply(found.encode())
 
-    async def network(self, _: web.Request) -> web.Response:
+    async def network(self, _: Request) -> Response:
         """Return the network file: GET /network."""
         return reply(await self.log.network())
 
 
-def number(request: web.Request, name: str) -> int:
+def number(request: Request, name: str) -> int:
     """Return a number in a call's path.
 
     Raises:
