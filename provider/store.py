@@ -113,11 +113,12 @@ _REVOKING: Final = (
     "AND place IS NOT NULL ORDER BY issued_at LIMIT ?"
 )
 _NEWEST: Final = f"SELECT {_PACKAGE} FROM packages ORDER BY issued_at DESC, rowid DESC LIMIT ?"  # noqa: S608
+_BEGINNING: Final = f"SELECT {_PACKAGE} FROM packages WHERE hex(fingerprint) LIKE ? || '%' LIMIT 10"  # noqa: S608
 _OF_OFFER: Final = f"SELECT {_OFFER} FROM offers WHERE offer = ?"  # noqa: S608
 
 
 class Store:
-    """The database of one provider; used from one event loop.
+    """The database of one provider; used from one event loop, beside other processes.
 
     Raises:
         StorageError: log.10 it is damaged, log.15 it would not be durable.
@@ -142,7 +143,11 @@ class Store:
         self._writer.close()
 
     async def write(self, change: Change[T]) -> T:
-        """Return what a change returns, once it is on the disk."""
+        """Return what a change returns, once it is on the disk.
+
+        Raises:
+            StorageError: provider.12; nothing of it was written.
+        """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._waiting.append((change, done))
@@ -175,6 +180,10 @@ class Store:
     def newest(self, most: int) -> list[Row]:
         """Return packages, the newest first."""
         return [_made(found) for found in self._reader.execute(_NEWEST, (most,))]
+
+    def beginning(self, digits: str) -> list[Row]:
+        """Return packages whose SHA-256 begins with hex digits, ten at most."""
+        return [_made(found) for found in self._reader.execute(_BEGINNING, ("1220" + digits,))]
 
     def unregistered(self, most: int) -> list[Row]:
         """Return signed packages that no log has proven yet, the oldest first."""
@@ -249,7 +258,7 @@ class Store:
         except DatabaseError as error:
             if database.in_transaction:
                 database.execute("ROLLBACK")
-            raise StorageError("log.10", f"the provider's database: {error}") from error
+            raise StorageError("provider.12", str(error)) from error
         return results
 
 

@@ -1,0 +1,314 @@
+"""A provider's home: the one folder that holds all it has (spec/provider.md, Home).
+
+settings.toml      what people edit
+keys/              member.key and revocation.secret, each mode 0600
+view/              the pinned statements and what was seen of logs
+records/           one folder a customer, unless the settings name another place
+provider.sqlite    packages, offers, accounts; the outbox is in it
+documents/         documents of packages that can still be collected, by SHA-256
+card.ddtpcard      for the network's governors
+"""
+
+import json
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final, Self
+
+from chain.client import RemoteLog
+from chain.registry import Reach, Registry
+from chain.view import View
+from ddtp.card import Card
+from ddtp.cli import files, keyfile, settings
+from ddtp.errors import ConflictError, DDTPError, MalformedError
+from ddtp.network import Member, MemberID, MemberKey, MemberRole, Network, Role
+from ddtp.web import Client, check_url
+from provider.accounts import Accounts
+from provider.camt import Unbalanced
+from provider.issue import Issuer, Provider
+from provider.offers import Offers
+from provider.records import FolderSource, RecordSource
+from provider.store import Store
+
+SETTINGS: Final = "settings.toml"
+MEMBER_KEY: Final = "keys/member.key"
+REVOCATION_SECRET: Final = "keys/revocation.secret"  # noqa: S105 - where it lies, not what it is
+VIEW: Final = "view"
+CARD: Final = "card.ddtpcard"
+DATABASE: Final = "provider.sqlite"
+DOCUMENTS: Final = "documents"
+RECORDS: Final = "records"
+PORT: Final = 8440
+DAY: Final = 86_400
+MOST_DAYS: Final = 3_650
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What settings.toml may say.
+
+    Attributes:
+        member: Our id in the network.
+        name: What our pages call us.
+        endpoint: URL under which wallets and customers reach us.
+        network_source: Path or https URL of the network file, read again from time to time.
+        log: Origin of the log that registers our packages; empty for the network's only one.
+        host: Address to listen at.
+        port: Port to listen at.
+        records: Folder of the records, one folder a customer.
+        types: Folder with more record types; None for those that come with the program.
+        unbalanced: Bank statements that do not add up: "refuse" them, or "tell" the difference.
+        valid_days: How long a package is valid.
+        keep_days: How long contents can be collected again.
+        demo: Every page says that nothing on it is real.
+    """
+
+    member: str
+    name: str
+    endpoint: str
+    network_source: str = ""
+    log: str = ""
+    host: str = "127.0.0.1"
+    port: int = PORT
+    records: Path = Path(RECORDS)
+    types: Path | None = None
+    unbalanced: str = Unbalanced.REFUSE.value
+    valid_days: int = 365
+    keep_days: int = 7
+    demo: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65_536:
+            raise ValueError("a port is below 65536")
+        if not 0 < self.valid_days <= MOST_DAYS or not 0 < self.keep_days <= MOST_DAYS:
+            raise ValueError(f"valid_days and keep_days are from 1 to {MOST_DAYS}")
+        Unbalanced(self.unbalanced)
+
+
+_COMMENTS: Final = {
+    "member": "Our id in the network.",
+    "name": "What our pages call us.",
+    "endpoint": "URL under which wallets and customers reach us.",
+    "network_source": "Path or https URL of the network file, read again from time to time.",
+    "log": "Origin of the log that registers our packages; empty for the network's only one.",
+    "host": "Address to listen at.",
+    "port": "Port to listen at.",
+    "records": "Folder of the records, one folder a customer.",
+    "types": 'Folder with more record types, as in "types".',
+    "unbalanced": 'Bank statements that do not add up: "refuse", or "tell" the difference.',
+    "valid_days": "How long a package is valid.",
+    "keep_days": "How long contents can be collected again.",
+    "demo": "Every page says that nothing on it is real.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """An opened home; `provider` is a context manager of its own."""
+
+    path: Path
+    settings: Settings
+    view: View
+    store: Store
+    source: RecordSource
+    provider: Provider
+    offers: Offers
+    accounts: Accounts
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        environ: Mapping[str, str],
+        *,
+        client: Client,
+        reach: Reach | None = None,
+        clock: Callable[[], int] = lambda: int(time.time()),
+    ) -> Self:
+        """Open a home that `create` made.
+
+        Args:
+            client: By which logs are called.
+            reach: Whom to ask about a log, when not its own server.
+
+        Raises:
+            DDTPError: provider.10, this is no provider's home; provider.11, no log is chosen;
+                cli.10, a wrong setting; view.1, view.5, network.1 to network.4.
+            LockedError: cli.7, a key can be read by others.
+        """
+        chosen = read_settings(path, environ)
+        signer = keyfile.read(path / MEMBER_KEY)
+        view = View(
+            path / VIEW,
+            reach=reach or _reach(client),
+            clock=clock,
+            source=chosen.network_source or None,
+        )
+        issuer = Issuer(
+            member=MemberID(chosen.member),
+            signer=signer,
+            revocation_secret=_secret(path / REVOCATION_SECRET),
+            log=chosen.log or _only_log(view.network),
+            types=chosen.types,
+        )
+        store = Store(path / DATABASE)
+        provider = Provider(
+            issuer,
+            store,
+            path / DOCUMENTS,
+            view,
+            clock=clock,
+            keep_seconds=chosen.keep_days * DAY,
+        )
+        source = source_of(chosen)
+        offers = Offers(
+            issuer.member,
+            chosen.endpoint,
+            source,
+            provider,
+            store,
+            clock=clock,
+            valid_seconds=chosen.valid_days * DAY,
+        )
+        return cls(
+            path=path,
+            settings=chosen,
+            view=view,
+            store=store,
+            source=source,
+            provider=provider,
+            offers=offers,
+            accounts=Accounts(store, clock=clock),
+        )
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.store.close()
+        self.view.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """What a new provider says of itself in its card."""
+
+    member: MemberID
+    names: Mapping[str, str]
+    jurisdiction: str
+    endpoint: str
+
+
+def create(
+    path: Path, asked: Membership, *, network_file: bytes, source: str, log: str, demo: bool
+) -> Card:
+    """Make a home and return the card by which the network's governors admit it.
+
+    Args:
+        network_file: Every statement of the network from the first.
+        source: Where newer ones will be found.
+        log: Origin of the log that will register, empty for the network's only one.
+        demo: Nothing of it is real, and its pages say so.
+
+    Raises:
+        ConflictError: provider.10, there is one already.
+        DDTPError: web.14, an endpoint that wallets would not call; network.1 to network.4.
+    """
+    check_url(asked.endpoint)
+    if (path / SETTINGS).exists():
+        raise ConflictError("provider.10", f"{path} is a provider's home already")
+    # Nothing was made with what an interrupted init left behind, but keys may be in a backup.
+    shutil.rmtree(path / VIEW, ignore_errors=True)
+    for folder in (path, path / "keys", path / VIEW, path / RECORDS, path / DOCUMENTS):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.chmod(0o700)
+    if not (path / MEMBER_KEY).exists():
+        keyfile.write(path / MEMBER_KEY, secrets.token_bytes(32))
+    if not (path / REVOCATION_SECRET).exists():
+        files.write_secret(path / REVOCATION_SECRET, secrets.token_hex(32).encode())
+    View.create(path / VIEW, network_file, source)
+    signer = keyfile.read(path / MEMBER_KEY)
+    role = MemberRole(role=Role.ISSUE, bases=(), types=(), bounds={})
+    card = Card(
+        member=Member(
+            id=asked.member,
+            names=asked.names,
+            jurisdiction=asked.jurisdiction,
+            endpoint=asked.endpoint,
+            keys=(MemberKey(key=signer.key_id, retired=False, bounds={}),),
+            purposes=(),
+            roles=(role,),
+        ),
+        log=None,
+    )
+    files.write(path / CARD, card.sign(signer), force=True)
+    chosen = Settings(
+        member=asked.member,
+        name=next(iter(asked.names.values())),
+        endpoint=asked.endpoint,
+        network_source=source,
+        log=log,
+        demo=demo,
+    )
+    # Last: whoever finds settings finds all the rest.
+    files.write(path / SETTINGS, _toml(chosen).encode())
+    return card
+
+
+def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Return a home's settings.
+
+    Raises:
+        DDTPError: provider.10, this is no provider's home; cli.10.
+    """
+    file = path / SETTINGS
+    if not file.is_file():
+        raise DDTPError("provider.10", f"{path} is no provider's home; make one with init")
+    return settings.read(Settings, "provider", file, environ)
+
+
+def source_of(chosen: Settings) -> RecordSource:
+    """Return where the records of a provider come from."""
+    unbalanced = Unbalanced(chosen.unbalanced)
+    return FolderSource(chosen.records, types=chosen.types, unbalanced=unbalanced)
+
+
+def _reach(client: Client) -> Reach:
+    def reach(network: Network, origin: str) -> Registry:
+        return RemoteLog(network.log(origin).url, origin, client)
+
+    return reach
+
+
+def _only_log(network: Network) -> str:
+    origins = [each.origin for each in network.logs if each.end is None]
+    if len(origins) != 1:
+        raise DDTPError(
+            "provider.11", f"the network has {len(origins)} logs: name one as `log` in the settings"
+        )
+    return origins[0]
+
+
+def _secret(path: Path) -> bytes:
+    data = files.read_secret(path, limit=1_024)
+    try:
+        secret = bytes.fromhex(data.decode("ascii"))
+    except ValueError as error:
+        raise MalformedError("cli.8", f"{path} is no secret of ours") from error
+    if len(secret) != 32:
+        raise MalformedError("cli.8", f"{path} is no secret of ours")
+    return secret
+
+
+def _toml(chosen: Settings) -> str:
+    lines = []
+    for each in fields(chosen):
+        value = getattr(chosen, each.name)
+        # The texts of settings are printable: TOML and JSON write them alike.
+        plain = str(value) if isinstance(value, Path) else value
+        shown = json.dumps(plain, ensure_ascii=False)
+        mark = "# " if value is None else ""
+        text = '"types"' if value is None else shown
+        lines.append(f"# {_COMMENTS[each.name]}\n{mark}{each.name} = {text}\n")
+    return "\n".join(lines)
