@@ -18,6 +18,7 @@ else:
     except ImportError:  # no wheel for this machine
         import sqlite3 as sqlite
 
+VERSION = sqlite.sqlite_version_info
 Connection = sqlite.Connection
 DatabaseError = sqlite.Error
 IntegrityError = sqlite.IntegrityError

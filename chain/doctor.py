@@ -1,0 +1,117 @@
+"""What `ddtp doctor` looks at: the machine, the files, the network, the registry (spec/cli.md).
+
+It changes nothing but a temporary file. Each finding says what was found and what to do.
+"""
+
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from chain import database
+from chain.view import NETWORK_FILE, View
+from ddtp import entry
+from ddtp.errors import DDTPError, Unanswered
+from ddtp.policy import SKEW_SECONDS
+
+_LEAST_FREE: Final = 256 * 2**20
+_SAFE_SQLITE: Final = (3, 51, 3)
+_SOON_SECONDS: Final = 14 * 86_400
+
+OK: Final = "ok"
+WARNING: Final = "warning"
+FAULT: Final = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: ok, a warning or a fault, and what to do about it."""
+
+    subject: str
+    state: str
+    text: str
+    hint: str = ""
+
+
+def machine(folder: Path) -> Iterator[Finding]:
+    """Look at what all rooms need of the machine."""
+    version = database.VERSION
+    shown = ".".join(map(str, version))
+    if version >= _SAFE_SQLITE:
+        yield Finding("sqlite", OK, shown)
+    else:
+        hint = "Install pysqlite3, or keep one process a database."
+        yield Finding("sqlite", WARNING, f"{shown} may lose pages with two writers", hint)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            database.open_database(Path(name) / "test.sqlite").close()
+        yield Finding("storage", OK, f"{folder} keeps what is committed")
+    except (DDTPError, OSError) as error:
+        yield Finding("storage", FAULT, str(error), "Check who may write there, and the disk.")
+    free = shutil.disk_usage(folder).free
+    state = OK if free >= _LEAST_FREE else WARNING
+    yield Finding("disk", state, f"{free // 2**20} MiB free", "" if state == OK else "Make room.")
+
+
+def secrets(folder: Path) -> Iterator[Finding]:
+    """Look at the modes of files that hold keys."""
+    found = [path for kind in ("*.key", "*.secret", "*.identity") for path in folder.rglob(kind)]
+    for path in sorted(found):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if os.name == "posix" and mode & 0o077:
+            yield Finding("key", FAULT, f"{path} has mode {mode:04o}", f"chmod 600 {path}")
+        else:
+            yield Finding("key", OK, str(path))
+
+
+def statements(view: View, now: int) -> Iterator[Finding]:
+    """Look at how long the network statement still holds."""
+    known = view.network
+    text = f"version {known.version}, {len(known.members)} members, {len(known.logs)} logs"
+    if now >= known.expires_at:
+        hint = "Get the current network file from the governors."
+        yield Finding("network", FAULT, f"{text}: it has expired", hint)
+    elif known.expires_at - now < _SOON_SECONDS:
+        days = (known.expires_at - now) // 86_400
+        yield Finding(
+            "network", WARNING, f"{text}: it expires in {days} days", "Ask for a new one."
+        )
+    else:
+        yield Finding("network", OK, text)
+
+
+async def registry(view: View, now: int) -> list[Finding]:
+    """Look at whether each log answers, proves, and agrees with our clock."""
+    found = []
+    for row in view.network.logs:
+        try:
+            shown = await view.evidence(row.origin, 0)
+        except (DDTPError, Unanswered) as error:
+            hint = "Check the address and the connection; try again later."
+            found.append(Finding(row.origin, FAULT, str(error), hint))
+            continue
+        ahead = entry.decode(shown.status.entry).time - now
+        if ahead > SKEW_SECONDS:
+            text = f"the log is {ahead} seconds ahead of this clock"
+            found.append(Finding(row.origin, FAULT, text, "Set the clock of this machine."))
+        else:
+            found.append(Finding(row.origin, OK, f"answers at {row.url}"))
+    return found
+
+
+def network_folder(home: Path) -> Path | None:
+    """Return the folder in a home where a network is pinned."""
+    for folder in (home, home / "view", home / "network"):
+        if (folder / NETWORK_FILE).is_file():
+            return folder
+    return None
+
+
+def now() -> int:
+    """Return the Unix time."""
+    return int(time.time())
