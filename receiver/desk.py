@@ -187,10 +187,13 @@ class Desk:
         """
         asked = await asyncio.to_thread(self.cases.find, request_id)
         begun = await asyncio.to_thread(self.cases.acceptance, asked)
-        if begun is not None and begun.accepted_at is None:
+        if begun is not None and begun.accepted_at is None and not self._is_over(asked):
             sealed = self.folders.of(asked.id).kept(begun.presentation)
             if sealed is not None:
                 await self.present(request_id, sealed)
+
+    def _is_over(self, asked: Asked) -> bool:
+        return self.clock() >= asked.expires_at + self.policy.skew_seconds
 
     # Deciding
 
@@ -199,6 +202,9 @@ class Desk:
         ours = begun is not None and begun.grants == came.grants
         if begun is not None and ours and begun.accepted_at is not None:
             return await self._remember(came, begun.receipt, begun.used)
+        if begun is not None and ours and self._is_over(came.asked):
+            # Its use may be in the log or not: it is deleted, and nobody says yes or no.
+            raise Unanswered("case.8", "the request expired while it was answered")
         case, verdict = await self._examine(came, answered=begun is not None and not ours)
         if verdict.outcome is Outcome.COULD_NOT_CHECK:
             raise _unanswered(verdict)

@@ -153,7 +153,7 @@ class Home:
         Raises:
             DDTPError: desk.1, this is no receiver's home; cli.10, a wrong setting; desk.4, no
                 log is chosen for grants.
-            LockedError: cli.8, a key can be read by others.
+            LockedError: cli.7, a key can be read by others.
         """
         chosen = read_settings(path, environ)
         view = View(
@@ -301,9 +301,9 @@ def _secret(path: Path) -> bytes:
     try:
         secret = bytes.fromhex(files.read_secret(path, limit=100).decode("ascii"))
     except ValueError:
-        raise MalformedError("cli.10", f"{path} is no secret of 64 hex digits") from None
+        raise MalformedError("cli.8", f"{path} is no secret of 64 hex digits") from None
     if len(secret) != 32:
-        raise MalformedError("cli.10", f"{path} is no secret of 64 hex digits")
+        raise MalformedError("cli.8", f"{path} is no secret of 64 hex digits")
     return secret
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from ddtp import entry, seal
+from ddtp import entry
 from ddtp.errors import DDTPError, Outcome, Unanswered
 from ddtp.evidence import Evidence
 from ddtp.evidence_file import EvidenceFile
 from ddtp.fingerprint import Fingerprint
 from ddtp.grant import Grant
-from ddtp.network import Network
 from ddtp.presentation import Presentation
 from ddtp.transfer import Event, State
 from receiver.cases import MAX_REFUSALS
@@ -180,7 +179,11 @@ async def test_a_failed_presentation_leaves_nothing_of_it_behind(town: Lending) 
     shown = replace(sent.presentation.packages[0], multiproof=())
     await present(town, made, sealed(made, (shown,), sent.grants))
     folder = town.home.desk.folders.of(made.id).path
-    assert sorted(path.name for path in folder.iterdir()) == ["documents", "identity", "request.age"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "documents",
+        "identity",
+        "request.age",
+    ]
 
 
 async def test_a_refusal_is_the_same_for_the_same_bytes(town: Lending) -> None:
