@@ -215,8 +215,6 @@ class Network:
         first = self.version == 1
         if first != (self.network is None) or first != (self.previous is None):
             raise ValueError("only the first version names no network and no previous body")
-        if len(set(self.governors)) != len(self.governors):
-            raise ValueError("two governors have one key")
         if not len(self.governors) < 2 * self.threshold <= 2 * len(self.governors):
             raise ValueError("a threshold is more than half of the governors, and at most all")
         _check_unique("member", [member.id for member in self.members])

@@ -221,7 +221,7 @@ def order(path: Path) -> Order:
     """
     kind = path[0]
     if kind == CLAIM:
-        return (CLAIM, len(path).to_bytes(1) + b"".join(map(_key, path[1:])), b"", 0)
+        return (CLAIM, len(path).to_bytes(4) + b"".join(map(_key, path[1:])), b"", 0)
     if kind == SECTION:
         return (SECTION, _key(path[1]), _key(path[2]), 0)
     if kind == ROW:

@@ -117,8 +117,11 @@ BAD_BODIES = {
     "role 0": member_with(7, [[0, [], [], {}]]),
     "role 5": member_with(7, [[5, [], [], {}]]),
     "role as truth": member_with(7, [[True, [], [], {}]]),
+    "a role of three": member_with(7, [[1, [], []]]),
     "basis 4": member_with(7, [[1, [4], [], {}]]),
     "basis as truth": member_with(7, [[1, [True], [], {}]]),
+    "a log of four": body_with(8, [LOG[:4]]),  # type: ignore[index]
+    "a witness of three": body_with(9, [each[:3] for each in WITNESS_ROWS]),  # type: ignore
     "a log twice": body_with(8, [LOG, LOG]),
     "an origin with a blank": log_with(0, "log example"),
     "an origin with a plus sign": log_with(0, "log+example"),

@@ -1,5 +1,6 @@
 """spec/record.md: items, their order in a tree, sections and how complete they are."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -181,15 +182,47 @@ def _room(made: Record) -> int:
         return 32
 
 
-def test_equal_salts_are_refused() -> None:
+makers = pytest.mark.parametrize("make", [record.items, record.leaves], ids=["items", "leaves"])
+Make = Callable[[Record, bytes], Iterable[object]]
+
+
+@makers
+def test_a_claim_without_a_value_is_our_own_fault(make: Make) -> None:
+    made = replace(builders.RECORD, claims={("a",): None})
+    with pytest.raises(ValueError, match="value"):
+        list(make(made, builders.salts_of(made)))
+
+
+@makers
+def test_equal_salts_are_refused(make: Make) -> None:
     salts = SALTS[:16] + SALTS[:16] + SALTS[32:]
     with pytest.raises(ValueError, match="randomness"):
-        list(record.items(builders.RECORD_WITH_DOCUMENT, salts))
+        list(make(builders.RECORD_WITH_DOCUMENT, salts))
 
 
-def test_too_few_salts_are_refused() -> None:
-    with pytest.raises(ValueError, match="salt"):
-        list(record.items(builders.RECORD, SALTS[:-16]))
+@makers
+@pytest.mark.parametrize("size", [159, 161])
+def test_there_is_one_salt_for_each_leaf(make: Make, size: int) -> None:
+    with pytest.raises(ValueError, match="leaves need"):
+        list(make(builders.RECORD, builders.secret("salts", 16 * size)))
+
+
+labels = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+
+
+@given(st.sets(st.lists(labels, min_size=1, max_size=3).map(tuple), min_size=1, max_size=60))
+def test_leaves_of_any_claims_are_those_of_the_items(paths: set[tuple[str, ...]]) -> None:
+    claims: dict[tuple[str, ...], encoding.Value] = dict.fromkeys(paths, 7)
+    made = Record(type="file/1", claims=claims, tables={}, documents=())
+    salts = builders.salts_of(made)
+    assert record.leaves(made, salts) == tuple(item.leaf() for item in record.items(made, salts))
+
+
+@given(st.lists(st.lists(labels, min_size=1, max_size=3), min_size=2, max_size=2))
+def test_claims_ascend_as_their_encoding_does(two: list[list[str]]) -> None:
+    paths: list[record.Path] = [(CLAIM, *each) for each in two]
+    by_order = sorted(paths, key=record.order)
+    assert by_order == sorted(paths, key=lambda path: encoding.encode(list(path)))
 
 
 # The order of what is disclosed
