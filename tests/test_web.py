@@ -1,6 +1,7 @@
 """The guarded server and client (spec/web.md): real servers, real sockets."""
 
 import asyncio
+import contextlib
 import io
 import json
 import logging
@@ -12,6 +13,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp.web import Request, Response, StreamResponse
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ddtp import web, words
 from ddtp.cli import logs
@@ -29,6 +32,7 @@ FORM = Route("form", "POST", "/form", web.FORM, CBOR, 1_000)
 HOME = Route("home", "GET", "/", "", web.HTML, 0)
 LOST = Route("lost", "GET", "/lost", "", web.HTML, 0)
 FILE = Route("file", "GET", "/file", "", BYTES, 4_000_000)
+BIG = Route("big", "GET", "/big", "", BYTES, 50_000_000)
 PUT = Route("put", "PATCH", "/put/{name}", BYTES, "", 4_000_000)
 ASK = Route("ask", "HEAD", "/put/{name}", "", "", 0)
 SLOW = Route("slow", "GET", "/slow", "", CBOR, 0)
@@ -74,6 +78,9 @@ class Room:
     async def file(self, request: Request) -> StreamResponse:
         return web.reply_file(self.folder / "big")
 
+    async def big(self, request: Request) -> StreamResponse:
+        return web.reply(bytes(50_000_000))
+
     async def put(self, request: Request) -> StreamResponse:
         with (self.folder / "upload").open("ab") as target:
             await web.body_into(request, target, limit=PUT.limit)
@@ -98,6 +105,7 @@ class Room:
             HOME: self.home,
             LOST: self.lost,
             FILE: self.file,
+            BIG: self.big,
             PUT: self.put,
             ASK: self.ask,
             SLOW: self.slow,
@@ -596,6 +604,41 @@ async def test_a_full_server_hangs_up(tmp_path: Path, monkeypatch: pytest.Monkey
         await asyncio.sleep(0.1)
         assert (await raw(server.url)).startswith(b"HTTP/1.1 503 ")
         writer.close()
+
+
+@pytest.mark.parametrize("path", ["/file", "/big"])
+async def test_a_reader_that_stops_reading_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(serving, "LOOK_SECONDS", 0.1)
+    (tmp_path / "big").write_bytes(bytes(50_000_000))
+    async with web.serve(room_in(tmp_path).application()) as server:
+        with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as stuck:
+            stuck.sendall(f"GET {path} HTTP/1.1\r\nHost: {server.url[7:]}\r\n\r\n".encode())
+            await asyncio.sleep(1.5)
+            assert await asyncio.to_thread(count_all, stuck) < 50_000_000
+
+
+def count_all(connection: socket.socket) -> int:
+    """Read what is left until the connection ends, and return its size."""
+    size = 0
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(2**20):
+            size += len(piece)
+    return size
+
+
+@given(data=st.binary(max_size=200))
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+async def test_any_bytes_leave_the_server_standing(base: str, data: bytes) -> None:
+    host, port = base[7:].split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /echo HTTP/1.1\r\n" + data)
+    writer.close()
+    async with web.Client() as client:
+        assert await client.call(FAST, base, name="a") == b"a"
 
 
 async def test_web_5_hangs_up_on_slow_senders_within_ten_seconds(base: str) -> None:

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp.web_fileresponse
 import aiohttp.web_response
 from aiohttp import hdrs, web
 
@@ -27,12 +28,15 @@ from ddtp.web.guard import HOSTS, PROBLEM_PAGE, Handler, Respond
 
 # aiohttp names itself and Python's version in answers to malformed calls, which no signal sees.
 aiohttp.web_response.SERVER_SOFTWARE = "ddtp"  # type: ignore[attr-defined]  # not exported
+# With sendfile the kernel waits for a reader that stopped reading, where we cannot see it.
+aiohttp.web_fileresponse.NOSENDFILE = True  # type: ignore[misc]  # a constant, read at each answer
 
 MOST_CONNECTIONS: Final = 1_000
 # Between two calls on one connection, and until the head of the first has come.
 CONNECTION_SECONDS: Final = 9
-# A reader that has taken nothing for this long is gone.
-STUCK_SECONDS: Final = 30
+# A reader for whom as much waits at each of four looks has taken nothing for half a minute.
+LOOK_SECONDS: Final = 10
+STUCK_LOOKS: Final = 3
 # What runs when the server is told to stop may run on for so long.
 GRACE_SECONDS: Final = 8
 _BUSY = (
@@ -189,15 +193,21 @@ class _Full(asyncio.Protocol):
 
 async def _drop_stuck(runner: web.AppRunner) -> None:
     """Hang up on readers that stopped reading, whose answers would stay in memory."""
-    seen: dict[object, int] = {}
+    seen: dict[asyncio.Transport, tuple[int, int]] = {}
     while True:
-        await asyncio.sleep(STUCK_SECONDS)
-        now: dict[object, int] = {}
-        for connection in runner.server.connections if runner.server is not None else ():
-            transport = connection.transport
-            waiting = transport.get_write_buffer_size() if transport is not None else 0
-            if waiting and seen.get(connection) == waiting and transport is not None:
+        await asyncio.sleep(LOOK_SECONDS)
+        now: dict[asyncio.Transport, tuple[int, int]] = {}
+        for transport in _transports(runner):
+            waiting = transport.get_write_buffer_size()
+            before, looks = seen.get(transport, (0, 0))
+            looks = looks + 1 if waiting == before else 0
+            if waiting and looks >= STUCK_LOOKS:
                 transport.abort()
             elif waiting:
-                now[connection] = waiting
+                now[transport] = (waiting, looks)
         seen = now
+
+
+def _transports(runner: web.AppRunner) -> list[asyncio.Transport]:
+    connections = runner.server.connections if runner.server is not None else []
+    return [each.transport for each in connections if each.transport is not None]
