@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -58,8 +59,9 @@ def provider() -> None:
     help="The network file, whose governors are trusted from now on.",
 )
 @click.option("--source", help="Path or URL of newer network files; that file when not given.")
-@click.option("--endpoint", default="http://127.0.0.1:8440", show_default=True)
-@click.option("--jurisdiction", default="CN", show_default=True)
+@click.option("--endpoint", help="URL under which we are reached; http://127.0.0.1:PORT if none.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=8440, show_default=True)
+@click.option("--jurisdiction", default="CN", show_default=True, help="As in CN, HK, MO.")
 @click.option("--log", "origin", default="", help="Origin of the log that registers.")
 @click.option("--demo", is_flag=True, help="Nothing is real, and every page says so.")
 def init(
@@ -69,7 +71,8 @@ def init(
     names: tuple[str, ...],
     network_file: Path,
     source: str | None,
-    endpoint: str,
+    endpoint: str | None,
+    port: int,
     jurisdiction: str,
     origin: str,
     demo: bool,
@@ -85,7 +88,7 @@ def init(
         member=MemberID(member),
         names=dict(map(_named, names)),
         jurisdiction=jurisdiction,
-        endpoint=endpoint,
+        endpoint=endpoint or f"http://127.0.0.1:{port}",
     )
     card = homes.create(
         path,
@@ -93,6 +96,7 @@ def init(
         network_file=files.read(network_file, limit=network.MAX_BYTES),
         source=source or str(network_file.resolve()),
         log=origin,
+        port=port,
         demo=demo,
     )
     place = path / homes.CARD
@@ -135,7 +139,7 @@ async def _serve(path: Path, host: str | None, port: int | None) -> int:
     from provider.server import app
 
     async with web.Client() as client:
-        home = Home.open(path, os.environ, client=client)
+        home = await Home.open(path, os.environ, client=client)
         try:
             chosen = home.settings
             served = web.serve(
@@ -202,7 +206,12 @@ def issue(
         kept = {each.name: opened.provider.document(each.sha256) for each in found.record.documents}
         return issued, kept
 
-    package, documents = _opened(home, work)
+    try:
+        package, documents = _opened(home, work)
+    except Unanswered:
+        again = "ask again with the same --key" if key else "with --key you could ask for it again"
+        console().notice(f"signed and kept, and registered as soon as the log answers; {again}")
+        raise
     place = out or Path(f"{record}.ddtp")
     files.write(place, package.encode(), force=force)
     written = [str(place)]
@@ -306,10 +315,11 @@ def account_add(
     else:
         passphrase = prompt.new_passphrase(f"passphrase of {customer}", passphrase_file)
 
-    async def work(opened: "Home") -> None:
-        await opened.accounts.add(customer, passphrase, force=force)
+    def add(store: "Store") -> None:
+        known = accounts.Accounts(store, clock=lambda: int(time.time()))
+        asyncio.run(known.add(customer, passphrase, force=force))
 
-    _opened(home, work)
+    _stored(home, add)
     fields = {"schema": "ddtp.provider.account/1", "customer": customer}
     if generate:
         fields["passphrase"] = passphrase
@@ -400,9 +410,8 @@ def _opened(home: Path | None, work: Callable[["Home"], Awaitable[T]]) -> T:
 
     async def run() -> T:
         async with Client() as client:
-            opened = Home.open(_home(home), os.environ, client=client)
+            opened = await Home.open(_home(home), os.environ, client=client)
             try:
-                await opened.view.refresh()
                 async with opened.provider:
                     return await work(opened)
             finally:

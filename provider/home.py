@@ -119,7 +119,7 @@ class Home:
     accounts: Accounts
 
     @classmethod
-    def open(
+    async def open(
         cls,
         path: Path,
         environ: Mapping[str, str],
@@ -128,7 +128,7 @@ class Home:
         reach: Reach | None = None,
         clock: Callable[[], int] = lambda: int(time.time()),
     ) -> Self:
-        """Open a home that `create` made.
+        """Open a home that `create` made, with the newest statement of its network.
 
         Args:
             client: By which logs are called.
@@ -147,6 +147,7 @@ class Home:
             clock=clock,
             source=chosen.network_source or None,
         )
+        await view.refresh()
         issuer = Issuer(
             member=MemberID(chosen.member),
             signer=signer,
@@ -201,7 +202,14 @@ class Membership:
 
 
 def create(
-    path: Path, asked: Membership, *, network_file: bytes, source: str, log: str, demo: bool
+    path: Path,
+    asked: Membership,
+    *,
+    network_file: bytes,
+    source: str,
+    log: str = "",
+    port: int = PORT,
+    demo: bool = False,
 ) -> Card:
     """Make a home and return the card by which the network's governors admit it.
 
@@ -209,6 +217,7 @@ def create(
         network_file: Every statement of the network from the first.
         source: Where newer ones will be found.
         log: Origin of the log that will register, empty for the network's only one.
+        port: Port to listen at.
         demo: Nothing of it is real, and its pages say so.
 
     Raises:
@@ -249,6 +258,7 @@ def create(
         endpoint=asked.endpoint,
         network_source=source,
         log=log,
+        port=port,
         demo=demo,
     )
     # Last: whoever finds settings finds all the rest.

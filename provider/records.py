@@ -7,7 +7,6 @@ statement in CAMT.053. Anything else that satisfies `RecordSource` serves as wel
 
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from ddtp.record import Document, Part, Record
 from ddtp.record_type import RecordType
 from provider import camt
 from provider.camt import Unbalanced
-
-log = logging.getLogger(__name__)
 
 MAX_JSON_BYTES: Final = 32 * 2**20
 MAX_DOCUMENT_BYTES: Final = 4 * 2**30
@@ -107,7 +104,6 @@ class FolderSource:
                 found = list(self._read(path))
             except (DDTPError, OSError) as error:
                 refused = error if isinstance(error, DDTPError) else _unreadable(path, error)
-                log.warning("record refused", extra={"rule": refused.rule})
                 yield Offerable(name=path.stem, type="", title=path.stem, refused=refused)
                 continue
             for name, each in found:

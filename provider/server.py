@@ -5,6 +5,7 @@ wallet redeems it. Nothing on a page or in an answer may be kept by a browser or
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -42,10 +43,13 @@ from provider.home import Home
 from provider.offers import OFFER_SECONDS, decode_code
 from provider.records import Offerable
 
+log = logging.getLogger(__name__)
+
 HOME: Final = Route("portal", "GET", "/", "", HTML, 0)
 SIGN_IN_PAGE: Final = Route("sign-in-page", "GET", "/sign-in", "", HTML, 0)
 SIGN_IN: Final = Route("sign-in", "POST", "/sign-in", FORM, HTML, 8 * http.KIB)
 SIGN_OUT: Final = Route("sign-out", "POST", "/sign-out", FORM, HTML, 8 * http.KIB)
+OFFER_GONE: Final = Route("offer-gone", "GET", "/offers", "", HTML, 0)
 MAKE_OFFER: Final = Route("make-offer", "POST", "/offers", FORM, HTML, 8 * http.KIB)
 OFFER_LINK: Final = Route("offer-link", "GET", "/offer", "", HTML, 0)
 
@@ -116,6 +120,7 @@ class Portal:
             SIGN_IN: self.sign_in,
             SIGN_OUT: self.sign_out,
             MAKE_OFFER: self.make_offer,
+            OFFER_GONE: self.offer_gone,
             OFFER_LINK: self.offer_link,
         }
 
@@ -124,7 +129,7 @@ class Portal:
         try:
             session = self._session(request)
         except LockedError:
-            return redirect("/sign-in")
+            return redirect(f"/sign-in?lang={language(request)}")
         spoken = language(request)
         found = [
             {"name": each.name, "title": each.title, "type": self._type_label(each, spoken)}
@@ -185,6 +190,13 @@ class Portal:
             valid_days=self.home.settings.valid_days,
         )
 
+    async def offer_gone(self, request: Request) -> StreamResponse:
+        """Send whoever loads an offer's page again to the records: GET /offers.
+
+        A link is shown once; the language links of its page lead here.
+        """
+        return redirect(f"/?lang={language(request)}")
+
     async def offer_link(self, request: Request) -> StreamResponse:
         """Say what to do with an offer's link, to whoever opened it in a browser: GET /offer."""
         return self.pages.page(request, "link.html")
@@ -193,6 +205,9 @@ class Portal:
         """Return what the customer may take; what cannot be issued is ours to mend."""
         source = self.home.source
         every = await asyncio.to_thread(lambda: list(source.records(session.customer)))
+        for each in every:
+            if each.refused is not None:
+                log.warning("record refused", extra={"rule": each.refused.rule})
         return [each for each in every if each.refused is None]
 
     def _type_label(self, each: Offerable, spoken: str) -> str:
