@@ -132,6 +132,7 @@ def serve(*, home: Path | None, host: str | None, port: int | None) -> int:
 async def _serve(path: Path, host: str | None, port: int | None) -> int:
     from urllib.parse import urlsplit
 
+    from chain.server import refreshed
     from ddtp import web
     from receiver.home import Home
     from receiver.server import door, sweeping
@@ -147,7 +148,11 @@ async def _serve(path: Path, host: str | None, port: int | None) -> int:
                 port=chosen.port if port is None else port,
                 names={urlsplit(chosen.endpoint).netloc},
             )
-            async with served as server, sweeping(opened.retention, chosen.sweep_seconds):
+            async with (
+                served as server,
+                refreshed(opened.desk.view),
+                sweeping(opened.retention, chosen.sweep_seconds),
+            ):
                 fields = {"schema": "ddtp.receiver.serve/1", "url": server.url}
                 console().result(fields, f"serving {server.url}")
                 return await web.until_stopped()

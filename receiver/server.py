@@ -180,7 +180,6 @@ async def sweeping(retention: Retention, seconds: int) -> AsyncIterator[None]:
 async def _sweep(retention: Retention, seconds: int) -> None:
     while True:
         try:
-            await retention.desk.view.refresh()
             await retention.sweep()
         except (DDTPError, Unanswered, OSError) as error:
             log.warning("sweep", extra={"error": type(error).__name__})

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from chain.log import Log
 from chain.registry import Reach, Registry
@@ -140,10 +141,10 @@ class Lending:
         return await open_home(self.home.path, self.clock, self.client, self.offline)
 
     @classmethod
-    async def begin(cls, folder: Path) -> "Lending":
+    async def begin(cls, folder: Path, lender: Membership = LENDER) -> "Lending":
         """Make a network, a log and a lender in a folder."""
         clock, client = Clock(), Client()
-        make_home(folder / "lender")
+        make_home(folder / "lender", lender)
         log = await open_log(folder, clock)
         switch = Switch(log)
         home = await open_home(folder / "lender", clock, client, switch)
@@ -198,6 +199,29 @@ class Switch:
             return self.log
 
         return to
+
+
+class Faulty:
+    """A registry that fails where a test says: before or after the log did its work."""
+
+    def __init__(self, log: Any, call: str, *, after: bool, times: int = 1) -> None:
+        self._log = log
+        self._call = call
+        self._after = after
+        self._left = times
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._log, name)
+        if name != self._call or self._left == 0:
+            return real
+
+        async def failing(*values: Any) -> Any:
+            self._left -= 1
+            if self._after:
+                await real(*values)
+            raise Unanswered("log.2", "the line was cut")
+
+        return failing
 
 
 def entries(log: Log) -> list[entry.Entry]:

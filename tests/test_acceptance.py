@@ -13,14 +13,14 @@ from ddtp.errors import DDTPError, Outcome, Unanswered
 from ddtp.evidence import Evidence
 from ddtp.evidence_file import EvidenceFile
 from ddtp.fingerprint import Fingerprint
-from ddtp.grant import Grant
 from ddtp.presentation import Presentation
+from ddtp.request import use_key
 from ddtp.transfer import Event, State
 from receiver.cases import MAX_REFUSALS
 from receiver.requests import Made
 from tests import builders
 from tests.builders import NOW, RECEIVER
-from tests.lending import Lending, Sent, key_of, opened, prepare, sealed
+from tests.lending import Faulty, Lending, Sent, entries, key_of, opened, prepare, sealed
 
 
 @pytest.fixture
@@ -29,29 +29,6 @@ async def town(tmp_path: Path) -> AsyncIterator[Lending]:
     begun = await Lending.begin(tmp_path)
     yield begun
     begun.close()
-
-
-class Faulty:
-    """A registry that fails where a test says: before or after the log did its work."""
-
-    def __init__(self, log: Any, call: str, *, after: bool, times: int = 1) -> None:
-        self._log = log
-        self._call = call
-        self._after = after
-        self._left = times
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self._log, name)
-        if name != self._call or self._left == 0:
-            return real
-
-        async def failing(*values: Any) -> Any:
-            self._left -= 1
-            if self._after:
-                await real(*values)
-            raise Unanswered("log.2", "the line was cut")
-
-        return failing
 
 
 async def present(town: Lending, made: Made, sent: Sent) -> bytes:
@@ -194,7 +171,7 @@ async def test_a_refusal_is_the_same_for_the_same_bytes(town: Lending) -> None:
 
 
 async def test_refusals_kept_of_one_request_are_bounded(town: Lending) -> None:
-    made, sent = await town.whole()
+    made = town.ask()
     asked = town.home.desk.cases.find(made.id)
     for n in range(MAX_REFUSALS + 10):
         town.home.desk.cases.remember(asked, n.to_bytes(32), b"answer", b"receipt")
@@ -320,7 +297,13 @@ async def test_a_request_outlives_a_grant_revoked_between(town: Lending) -> None
 async def test_a_grant_used_for_another_receipt_is_not_verified(town: Lending) -> None:
     made, sent = await town.whole()
     foreign = Fingerprint.of(b"another receipt")
-    town.offline.log = Between(town.log, lambda: use(town, made, sent, foreign))
+    real = town.log
+
+    async def use_first() -> None:
+        town.offline.log = real
+        await use(town, made, sent, foreign)
+
+    town.offline.log = Between(real, use_first)
     _, receipt = opened(await present(town, made, sent))
     assert receipt.reasons == ("log.3",)
     assert [used.receipt for used in town.used()] == [foreign]
@@ -350,7 +333,7 @@ async def test_a_request_cancelled_between_check_and_use_is_never_accepted(town:
     assert desk.cases.find(made.id).state is State.EXPIRED
 
 
-async def test_a_package_revoked_after_the_row_stays_unaccepted(town: Lending) -> None:
+async def test_a_grant_revoked_after_the_row_was_kept_is_never_used(town: Lending) -> None:
     made, sent = await town.whole()
     real = town.log
     town.offline.log = Faulty(real, "submit", after=False)
@@ -358,15 +341,25 @@ async def test_a_package_revoked_after_the_row_stays_unaccepted(town: Lending) -
         await present(town, made, sent)
     town.offline.log = real
     await revoke(town, sent)
-    town.clock.now += 2 * 86_400 - 3_600 * 46
-    fresh = sealed(
-        made,
-        tuple(replace(each, granted=None) for each in sent.presentation.packages),
-        sent.grants,
-    )
-    _, receipt = opened(await present(town, made, fresh))
+    _, receipt = opened(await present(town, made, sent))
     assert receipt.outcome is Outcome.NOT_VERIFIED
     assert town.used() == []
+    assert town.home.desk.cases.acceptance(town.home.desk.cases.find(made.id)) is None
+
+
+async def test_a_use_that_is_in_the_log_is_no_acceptance_by_itself(town: Lending) -> None:
+    made, sent = await town.whole()
+    real = town.log
+    town.offline.log = Faulty(real, "submit", after=True)
+    with pytest.raises(Unanswered):
+        await present(town, made, sent)
+    town.offline.log = real
+    await revoke(town, sent)
+    fresh = tuple(replace(each, granted=None) for each in sent.presentation.packages)
+    _, receipt = opened(await present(town, made, sealed(made, fresh, sent.grants)))
+    assert receipt.outcome is Outcome.NOT_VERIFIED
+    asked = town.home.desk.cases.find(made.id)
+    assert (asked.state, asked.accepted_at) == (State.REGISTERED, None)
 
 
 async def test_what_the_log_gives_for_a_use_and_does_not_prove_is_unknown(town: Lending) -> None:
@@ -471,46 +464,31 @@ class Witnessless:
 
 
 def granted(town: Lending) -> list[entry.Granted]:
-    from tests.lending import entries
-
     return [each for each in entries(town.log) if isinstance(each, entry.Granted)]
 
 
 async def revoke(town: Lending, sent: Sent) -> None:
     """Withdraw the first grant at the log itself, as any member would relay it."""
-    await town.log.revoke(await index_of(town, sent.grants[0], sent), key_of(sent.grants[0]), 4)
+    await town.log.revoke(await index_of(town, sent), key_of(sent.grants[0]), 4)
 
 
 async def use(town: Lending, made: Made, sent: Sent, receipt: Fingerprint) -> None:
     """Use the first grant for another receipt, as a second replica with its own store would."""
-    desk = town.home.desk
-    index = await index_of(town, sent.grants[0], sent)
-    signer = builders_use_key(town, made)
+    asker = town.home.desk.asker
+    index = await index_of(town, sent)
+    signer = use_key(asker.use_secret, made.request.nonce)
     signature = entry.sign_use(made.request.log, index, receipt, signer)
     used = entry.Used(index, receipt, signature, entry.NOT_YET)
-    from ddtp.submission import Submission
-
-    signed = Submission(
-        issuer=desk.asker.member,
-        key_id=desk.asker.signer.key_id,
-        audience=made.request.log,
-        issued_at=NOW,
-        entries=(used,),
-    ).sign(desk.asker.signer)
-    await town.log.submit(signed)
+    await town.home.desk.view.submit(made.request.log, [used], asker.member, asker.signer)
 
 
-def builders_use_key(town: Lending, made: Made) -> Any:
-    from ddtp.request import use_key
-
-    return use_key(town.home.desk.asker.use_secret, made.request.nonce)
-
-
-async def index_of(town: Lending, grant: Grant, sent: Sent) -> int:
+async def index_of(town: Lending, sent: Sent) -> int:
+    """Return where the first grant stands in the log."""
     fingerprint = sent.fingerprints[0]
     herd = await town.log.look_up(fingerprint.digest[:2].hex())
-    for index, leaf in herd:
-        found = entry.decode(leaf)
-        if isinstance(found, entry.Granted) and found.fingerprint == fingerprint:
-            return index
-    raise AssertionError("the grant is not in the log")
+    found = {index: entry.decode(leaf) for index, leaf in herd}
+    return next(
+        index
+        for index, each in found.items()
+        if isinstance(each, entry.Granted) and each.fingerprint == fingerprint
+    )

@@ -183,10 +183,11 @@ async def test_upload_5_other_bytes_are_refused_and_dropped(counter: Counter) ->
 
 
 async def test_upload_6_one_sender_at_a_time(counter: Counter) -> None:
-    go_on = asyncio.Event()
+    begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
         yield DATA[:1_000]
+        begun.set()
         await go_on.wait()
 
     first = asyncio.create_task(
@@ -201,8 +202,7 @@ async def test_upload_6_one_sender_at_a_time(counter: Counter) -> None:
             pieces=slow(),
         )
     )
-    while counter.offset(DATA)[0] < 1_000:
-        await asyncio.sleep(0.01)
+    await begun.wait()
     with pytest.raises(ConflictError) as refused:
         await counter.append(DATA[1_000:], of=DATA, offset=1_000)
     assert refused.value.rule == "upload.6"
