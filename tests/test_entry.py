@@ -2,6 +2,8 @@
 
 import hmac
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,8 +14,10 @@ from ddtp.encoding import Value
 from ddtp.entry import Entry, Granted, Issued, Revoked, Status, Used
 from ddtp.errors import SignatureError
 from ddtp.fingerprint import Fingerprint
+from ddtp.keys import KeyID
 from tests import builders
 from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 FINGERPRINT = Fingerprint.of(b"a package")
 RECEIPT = Fingerprint.of(b"a receipt")
@@ -66,6 +70,27 @@ BAD = {
     "reason below 0": changed("revoked", 3, -1),
     "short status root": changed("status", 1, bytes(31)),
 }
+
+
+@of_chapter("entry")
+def test_vector(case: dict[str, Any]) -> None:
+    assert broken_rule(partial(run_vector, **case)) == case["expect"]
+
+
+def run_vector(kind: str, **case: Any) -> None:
+    """Do what a vector of the chapter asks: `entry`, `revocation key` or `use`."""
+    data = {name: bytes.fromhex(case[name]) for name in BYTES if name in case}
+    if kind == "entry":
+        entry.decode(data["data"])
+    elif kind == "revocation key":
+        key = entry.revocation_key(data["seed"], data["cti"])
+        assert (key, entry.lock_of(key)) == (data["key"], data["lock"])
+    else:
+        used = Used(case["index"], Fingerprint(data["receipt"]), data["signature"], 0)
+        entry.check_use(used, case["origin"], KeyID(data["use"]))
+
+
+BYTES = ("data", "seed", "cti", "key", "lock", "receipt", "signature", "use")
 
 
 @every_entry

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,12 +15,13 @@ from ddtp.entry import Revoked
 from ddtp.errors import Unanswered
 from ddtp.evidence import Evidence, Registration, Standing
 from ddtp.fingerprint import Fingerprint
-from ddtp.network import Head, Level
+from ddtp.network import Head, Level, Network
 from ddtp.policy import Policy
 from ddtp.verify import Absent, Case, Presented, Result, examine
 from tests import builders
 from tests.builders import DAY, NETWORK, NOW, ORIGIN
 from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 TRANSFER = builders.transfer()
 LOG = TRANSFER.log
@@ -49,6 +51,22 @@ def standing(log: builders.MemoryLog, index: int, size: int | None = None) -> St
         for each in (given_.registration.checkpoint, given_.status.checkpoint)
     )
     return evidence.check_status(given_, first, newest)
+
+
+@of_chapter("evidence")
+def test_vector(case: dict[str, Any]) -> None:
+    assert broken_rule(partial(run_vector, **case)) == case["expect"]
+
+
+def run_vector(network: str, origin: str, data: str, **case: Any) -> None:
+    """Prove evidence of a log of this network; a good vector says what it proves."""
+    trusted = Network.decode(bytes.fromhex(network))
+    shown = Evidence.decode(bytes.fromhex(data))
+    first = trusted.open_head(shown.registration.checkpoint, origin)
+    newest = trusted.open_head(shown.status.checkpoint, origin)
+    evidence.check_registration(shown.registration, first)
+    proven = evidence.check_status(shown, first, newest)
+    assert (proven.revoked, proven.as_of) == (case["revoked"], case["as_of"])
 
 
 # Bytes

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -45,6 +47,7 @@ from tests.builders import (
     signed,
 )
 from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 SECOND = following(NETWORK)
 THIRD = following(SECOND)
@@ -62,6 +65,21 @@ def fields_of(value: Network = FULL) -> dict[int, Encodable]:
 
 def body_with(label: int, value: Encodable) -> bytes:
     return encoding.encode({**fields_of(), label: value})
+
+
+@of_chapter("network")
+def test_vector(case: dict[str, Any]) -> None:
+    assert broken_rule(partial(run_vector, **case)) == case["expect"]
+
+
+def run_vector(kind: str, **case: Any) -> None:
+    """Do what a vector of the chapter asks: read a `body`, or `walk` from a pinned one."""
+    if kind == "body":
+        body = bytes.fromhex(case["data"])
+        assert Network.decode(body).encode() == body
+        return
+    pinned = Network.decode(bytes.fromhex(case["pinned"]))
+    walk(pinned, network.decode_file(bytes.fromhex(case["file"])))
 
 
 # Bytes

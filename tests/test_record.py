@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddtp import encoding, record
+from ddtp import encoding, merkle, record
 from ddtp.record import CLAIM, DOCUMENT, FILLER, ROW, SECTION, Item, Part, Record, Window
 from tests import builders
 from tests.rules import malformed_rule
+from tests.vectors import of_chapter
 
 SALT = builders.secret("salt", 16)
 SALTS = builders.salts_of(builders.RECORD_WITH_DOCUMENT)
@@ -78,6 +81,22 @@ def index_of(*path: int | str) -> int:
 
 JANUARY = index_of(SECTION, "transactions", "2025-01")
 FEBRUARY = index_of(SECTION, "transactions", "2025-02")
+
+
+@of_chapter("record")
+def test_vector(case: dict[str, Any]) -> None:
+    assert malformed_rule(partial(run_vector, **case)) == case["expect"]
+
+
+def run_vector(kind: str, **case: Any) -> None:
+    """Do what a vector of the chapter asks: `item` or `order`."""
+    if kind == "item":
+        Item.open(bytes.fromhex(case["data"]))
+        return
+    leaves = [bytes.fromhex(leaf) for leaf in case["leaves"]]
+    record.check_order(tuple(case["indices"]), tuple(map(Item.open, leaves)))
+    hashes = [merkle.leaf_hash(leaf) for leaf in leaves]
+    assert case.get("root") in (None, merkle.root(merkle.nodes_of(hashes), len(hashes)).hex())
 
 
 # Items

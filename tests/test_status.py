@@ -1,6 +1,8 @@
 """spec/status.md: one bit an entry, and what a tile proves of it."""
 
 import hashlib
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from ddtp import merkle, status
 from tests.rules import broken_rule
+from tests.vectors import of_chapter
 
 SIZE = 3 * status.TILE_BITS + 100
 REVOKED = {0, 7, 8, 5_000, 8_191, 8_192, 2 * 8_192 + 1, SIZE - 1}
@@ -33,6 +36,21 @@ def rule(index: int, *, size: int = SIZE, tile: bytes | None = None, root: bytes
     tile = TILES[min(status.tile_of(index), len(TILES) - 1)] if tile is None else tile
     path = path_of(max(0, min(index, SIZE - 1)))
     return broken_rule(lambda: status.check_tile(tile, path, index, size, root))
+
+
+@of_chapter("status")
+def test_vector(case: dict[str, Any]) -> None:
+    assert broken_rule(partial(run_vector, **case)) == case["expect"]
+
+
+def run_vector(kind: str, size: int, root: str, **case: Any) -> None:
+    """Do what a vector of the chapter asks: `root` or `tile`."""
+    if kind == "root":
+        assert status.root(tiles_of(set(case["revoked"]), size)).hex() == root
+        return
+    tile, path = bytes.fromhex(case["tile"]), tuple(map(bytes.fromhex, case["path"]))
+    status.check_tile(tile, path, case["index"], size, bytes.fromhex(root))
+    assert status.bit(tile, case["index"]) == case["revoked"]
 
 
 @pytest.mark.parametrize("index", sorted(REVOKED))

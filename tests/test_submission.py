@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,7 @@ from ddtp.submission import Registration, Submission, Withdrawal, check_submissi
 from tests import builders
 from tests.builders import NOW, ORIGIN, PROVIDER, PROVIDER_KEY
 from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 FINGERPRINT = Fingerprint.of(b"a package")
 LOCK = entry.lock_of(bytes(32))
@@ -35,6 +38,27 @@ FIELDS: dict[int, Encodable] = {
     AUD: ORIGIN,
     IAT: NOW,
     ENTRIES: [entry.draft(ISSUED)],
+}
+
+
+@of_chapter("submission")
+def test_vector(case: dict[str, Any]) -> None:
+    assert broken_rule(partial(run_vector, **case)) == case["expect"]
+
+
+def run_vector(kind: str, data: str, origin: str = "", **_: str) -> None:
+    """Read the body that a vector of the chapter holds, and check a submission."""
+    body = bytes.fromhex(data)
+    if kind == "submission":
+        check_submission(Submission.open(body), origin)
+    else:
+        BODIES[kind](body)
+
+
+BODIES: dict[str, Callable[[bytes], object]] = {
+    "revocation": submission.decode_revocation,
+    "registration": Registration.decode,
+    "withdrawal": Withdrawal.decode,
 }
 
 
