@@ -154,10 +154,10 @@ class Lending:
         self.home.close()
         self.log.close()
 
-    def ask(self, text: str = TEMPLATE, **changes: object) -> Made:
+    def ask(self, text: str = TEMPLATE, *, session: bytes | None = None, **changes: object) -> Made:
         """Make a request."""
         asking = replace(Asking(matter=MATTER), **changes)  # type: ignore[arg-type]  # its fields
-        return self.home.desk.ask(Template.load("loan", text), asking)
+        return self.home.desk.ask(Template.load("loan", text), asking, session=session)
 
     async def issue(self, record: Record = builders.RECORD, name: str = "package") -> Package:
         """Issue a package and register it."""
