@@ -17,7 +17,14 @@ from chain.registry import Reach, Registry
 from ddtp import entry, evidence, http, merkle, network
 from ddtp.cli import files
 from ddtp.entry import Entry, Granted, Issued
-from ddtp.errors import DDTPError, MalformedError, ProofError, SignatureError, Unanswered
+from ddtp.errors import (
+    DDTPError,
+    MalformedError,
+    ProofError,
+    SignatureError,
+    TrustError,
+    Unanswered,
+)
 from ddtp.evidence import Evidence, Standing
 from ddtp.fingerprint import Fingerprint
 from ddtp.grant import Grant
@@ -145,6 +152,9 @@ class View:
             DDTPError: cbor.1 to cbor.8, network.1 to network.4; nothing has changed then.
         """
         statements = network.decode_file(network_file)
+        for ours, theirs in zip(self._statements, statements, strict=False):
+            if ours.body != theirs.body:
+                raise TrustError("network.4", "these are versions of another network than ours")
         newest = network.walk(self._network, statements)
         if newest.version > self._network.version:
             known = self._network.version

@@ -1,0 +1,564 @@
+"""What one user trusts and has seen: pinned statements, lines of heads, evidence that proves."""
+
+import asyncio
+import contextlib
+import re
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chain.governance import Governor
+from chain.home import LOG
+from chain.log import Log
+from chain.registry import Registry
+from chain.view import View
+from ddtp import entry, network, verify
+from ddtp.entry import Entry, Granted, Issued
+from ddtp.errors import (
+    ConflictError,
+    DDTPError,
+    LockedError,
+    Outcome,
+    StorageError,
+    TrustError,
+    Unanswered,
+)
+from ddtp.evidence import Evidence
+from ddtp.fingerprint import Fingerprint
+from ddtp.network import Network, Role
+from ddtp.note import Checkpoint, parse
+from ddtp.package import Package, leaves_of, tree_root
+from ddtp.package import Statement as Issue
+from ddtp.policy import Policy
+from ddtp.verify import Absent, Answer
+from tests.builders import HOLDER_KEY, RECORD, key, salts_of
+from tests.test_registry import BANK, BANK_KEY, LENDER, LENDER_KEY, granted, issued, secret, used
+from tests.town import ORIGIN, Town, card_of, open_town
+
+POLICY = Policy()
+DAY = 86_400
+
+
+@pytest.fixture
+async def town(tmp_path: Path) -> AsyncIterator[Town]:
+    async with open_town(tmp_path) as town:
+        town.admit(
+            card_of(BANK, BANK_KEY, [Role.ISSUE]), card_of(LENDER, LENDER_KEY, [Role.RECEIVE])
+        )
+        yield town
+
+
+@pytest.fixture
+def view(town: Town) -> View:
+    return town.view("view")
+
+
+async def register(view: View, *entries: Entry) -> list[Evidence]:
+    if isinstance(entries[0], Issued):
+        return await view.submit(ORIGIN, entries, BANK, BANK_KEY)
+    return await view.submit(ORIGIN, entries, LENDER, LENDER_KEY)
+
+
+async def ask(view: View, entry_: Entry, brought: bytes | None = None, **more: object) -> Answer:
+    """Ask a view for an issued entry."""
+    assert isinstance(entry_, Issued)
+    fingerprint = entry_.fingerprint
+    return await view.answer(ORIGIN, fingerprint, entry.ISSUED, brought, POLICY, **more)  # type: ignore[arg-type]  # options of one call
+
+
+def size_of(checkpoint: bytes) -> int:
+    return Checkpoint.decode(parse(checkpoint).text).size
+
+
+def refused(error: type[Exception], rule: str) -> contextlib.AbstractContextManager[object]:
+    return pytest.raises(error, match=re.escape(f"({rule})"))
+
+
+def is_unanswered(answer: Answer, rule: str) -> bool:
+    return isinstance(answer, Unanswered) and answer.rule == rule
+
+
+# Statements
+
+
+async def test_view_1_without_a_pinned_network_there_is_no_view(tmp_path: Path) -> None:
+    with refused(DDTPError, "view.1"):
+        View(tmp_path, reach=_nobody, clock=lambda: 0)
+
+
+async def test_a_network_is_pinned_once(town: Town, view: View) -> None:
+    with refused(ConflictError, "cli.2"):
+        View.create(town.folder / "view", town.network.read_bytes(), "")
+
+
+async def test_refresh_finds_the_newest_version(town: Town, view: View) -> None:
+    version = view.network.version
+    town.admit(card_of("did:web:new.example", key("new"), [Role.ISSUE]))
+    assert (await view.refresh()).version == version + 1
+
+
+async def test_the_newest_version_is_kept(town: Town, view: View) -> None:
+    town.admit(card_of("did:web:new.example", key("new"), [Role.ISSUE]))
+    newest = await view.refresh()
+    view.close()
+    assert town.view("view").network == newest
+
+
+async def test_network_4_another_network_is_not_followed(
+    town: Town, view: View, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    other = Governor.create(tmp_path / "elsewhere", town.clock())
+    with refused(TrustError, "network.4"):
+        await view.follow(network.encode_file(other.statements))
+
+
+async def test_network_2_a_version_that_nobody_signed_is_not_followed(
+    town: Town, view: View
+) -> None:
+    following = replace(
+        view.network,
+        previous=Fingerprint.of(view.network.encode()),
+        network=view.network.name,
+        version=view.network.version + 1,
+    )
+    forged = network.Statement(
+        body=following.encode(), signatures=(network.sign(following, key("thief")),)
+    )
+    statements = network.decode_file(view.network_file)
+    with refused(TrustError, "network.2"):
+        await view.follow(network.encode_file([*statements, forged]))
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a network", b"\xd9\xd9\xf7\xa0"])
+async def test_a_source_that_fails_leaves_the_old_statements(
+    town: Town, view: View, damage: bytes
+) -> None:
+    before = view.network
+    town.network.write_bytes(damage)
+    assert await view.refresh() == before
+
+
+async def test_a_source_that_is_gone_leaves_the_old_statements(town: Town, view: View) -> None:
+    before = view.network
+    town.network.rename(town.folder / "elsewhere")
+    assert await view.refresh() == before
+
+
+async def test_a_rolled_back_source_leaves_the_newest_statements(town: Town, view: View) -> None:
+    statements = network.decode_file(town.network.read_bytes())
+    town.network.write_bytes(network.encode_file(statements[:1]))
+    before = view.network
+    assert await view.refresh() == before
+
+
+async def test_statements_are_followed_from_a_server(town: Town) -> None:
+    folder = town.home("remote")
+    statements = network.decode_file(town.network.read_bytes())
+    View.create(folder, network.encode_file(statements[:1]), town.log_url + "/network")
+    remote = town.view("remote")
+    assert town.log is not None
+    await town.log._trust.refresh()
+    assert (await remote.refresh()).version == len(statements)
+
+
+# Evidence and lines of heads
+
+
+async def test_evidence_is_proven_and_joined(view: View) -> None:
+    (package,) = await register(view, issued("package"))
+    head = Checkpoint.decode(parse(package.status.checkpoint).text)
+    assert view.joined[ORIGIN][head.size] == head.root
+
+
+async def test_what_was_joined_is_kept(town: Town, view: View) -> None:
+    await register(view, issued("package"))
+    before = dict(view.joined[ORIGIN])
+    view.close()
+    assert dict(town.view("view").joined[ORIGIN]) == before
+
+
+async def test_log_1_what_is_not_there_is_no(view: View) -> None:
+    with refused(DDTPError, "log.1"):
+        await view.evidence(ORIGIN, 10_000)
+
+
+async def test_network_7_an_unknown_log_is_not_asked(view: View) -> None:
+    with refused(TrustError, "network.7"):
+        await view.evidence("log.elsewhere.example/1", 0)
+
+
+async def test_view_4_offline_asks_nobody(town: Town) -> None:
+    offline = town.view("offline", offline=True)
+    with refused(Unanswered, "view.4"):
+        await offline.evidence(ORIGIN, 0)
+
+
+async def test_view_5_a_damaged_memory_is_said(town: Town, view: View) -> None:
+    view.close()
+    for path in (town.folder / "view").glob("view.sqlite*"):
+        path.unlink()
+    (town.folder / "view" / "view.sqlite").write_bytes(b"no database " * 1000)
+    with refused(StorageError, "view.5"):
+        town.view("view")
+
+
+async def test_heads_join_in_any_order(town: Town) -> None:
+    one, other = town.view("one"), town.view("other")
+    early = await register(one, issued("package"))
+    for n in range(5):
+        await register(one, issued(f"more {n}"))
+    await other.evidence(ORIGIN, 0)
+    found = await ask(other, issued("package"), early[0].encode())
+    assert isinstance(found, Evidence)
+    assert size_of(found.status.checkpoint) in other.joined[ORIGIN]
+
+
+async def test_many_at_once_join_one_line(view: View) -> None:
+    await asyncio.gather(*(register(view, issued(f"package {n}")) for n in range(40)))
+    newest = max(view.joined[ORIGIN])
+    shown = await view.evidence(ORIGIN, 0)
+    assert size_of(shown.status.checkpoint) == newest
+
+
+# Answers
+
+
+async def test_fresh_evidence_that_was_brought_is_taken_without_asking(
+    town: Town, view: View
+) -> None:
+    (package,) = await register(view, issued("package"))
+    await town.stop_log()
+    assert await ask(view, issued("package"), package.encode()) == package
+
+
+async def test_stale_evidence_is_renewed_by_its_index(town: Town, view: View) -> None:
+    (package,) = await register(view, issued("package"))
+    town.advance(2 * DAY)
+    await town.stop_log()
+    await town.start_log()
+    found = await ask(view, issued("package"), package.encode())
+    assert isinstance(found, Evidence)
+    assert size_of(found.status.checkpoint) > size_of(package.status.checkpoint)
+
+
+async def test_stale_evidence_is_kept_while_the_log_is_away(town: Town, view: View) -> None:
+    (package,) = await register(view, issued("package"))
+    town.advance(2 * DAY)
+    await town.stop_log()
+    assert await ask(view, issued("package"), package.encode()) == package
+
+
+async def test_evidence_of_another_entry_counts_as_absent(town: Town, view: View) -> None:
+    one, other = await register(view, issued("one"), issued("other"))
+    found = await ask(view, issued("one"), other.encode())
+    assert isinstance(found, Evidence)
+    assert found.registration.index == one.registration.index
+
+
+@pytest.mark.parametrize("brought", [None, b"", b"garbage", b"\xa2\x01\x80\x02\x80"])
+async def test_what_was_not_brought_is_found_by_its_herd(view: View, brought: bytes | None) -> None:
+    (package,) = await register(view, issued("package"))
+    found = await ask(view, issued("package"), brought)
+    assert isinstance(found, Evidence)
+    assert found.registration.index == package.registration.index
+
+
+async def test_evidence_with_a_flipped_bit_is_fetched_anew(view: View) -> None:
+    (package,) = await register(view, issued("package"))
+    data = bytearray(package.encode())
+    data[len(data) // 2] ^= 1
+    found = await ask(view, issued("package"), bytes(data))
+    assert isinstance(found, Evidence)
+    assert found.registration.index == package.registration.index
+
+
+async def test_what_was_never_registered_is_absent(view: View) -> None:
+    await register(view, issued("package"))
+    assert await ask(view, issued("never")) is Absent.NOT_REGISTERED
+
+
+async def test_absence_needs_a_fresh_log(town: Town, view: View) -> None:
+    town.advance(10 * DAY)
+    assert is_unanswered(await ask(view, issued("never")), "evidence.7")
+
+
+async def test_log_2_a_log_that_is_away_is_no_no(town: Town, view: View) -> None:
+    await town.stop_log()
+    assert is_unanswered(await ask(view, issued("package")), "log.2")
+
+
+async def test_view_4_offline_absence_is_unknown(town: Town, view: View) -> None:
+    offline = town.view("offline", offline=True)
+    assert is_unanswered(await ask(offline, issued("package")), "view.4")
+
+
+async def test_a_log_of_another_network_registers_nothing(view: View) -> None:
+    answer = await view.answer(
+        "log.elsewhere.example/1", Fingerprint.of(b""), entry.ISSUED, None, POLICY
+    )
+    assert answer is Absent.NOT_REGISTERED
+
+
+async def test_a_revocation_shows_at_the_next_check(view: View) -> None:
+    (package,) = await register(view, issued("package"))
+    index = package.registration.index
+    await view.revoke(ORIGIN, index, secret("lock"), 1)
+    found = await ask(view, issued("package"))
+    assert isinstance(found, Evidence)
+    assert entry.decode(found.registration.entry) == entry.decode(package.registration.entry)
+    assert found.status.tile != package.status.tile
+
+
+async def test_log_8_a_wrong_key_revokes_nothing(view: View) -> None:
+    (package,) = await register(view, issued("package"))
+    with refused(LockedError, "log.8"):
+        await view.revoke(ORIGIN, package.registration.index, secret("another"), 1)
+
+
+async def test_somebody_elses_entry_for_my_fingerprint_is_passed_over(
+    town: Town, view: View
+) -> None:
+    stranger, signer = "did:web:stranger.example", key("stranger")
+    town.admit(card_of(stranger, signer, [Role.ISSUE]))
+    foreign = replace(issued("package", "another lock"), author=signer.key_id)
+    await view.submit(ORIGIN, [foreign], network.MemberID(stranger), signer)
+    (mine,) = await register(view, issued("package"))
+    found = await ask(view, issued("package"), accepts=_is_of(BANK_KEY.key_id))
+    assert isinstance(found, Evidence)
+    assert found.registration.index == mine.registration.index
+
+
+async def test_a_grant_is_found_as_a_grant_only(view: View) -> None:
+    await register(view, issued("same"))
+    (grant,) = await register(view, granted("same"))
+    fingerprint = granted("same").fingerprint
+    found = await view.answer(ORIGIN, fingerprint, entry.GRANTED, None, POLICY)
+    assert isinstance(found, Evidence)
+    assert found.registration.index == grant.registration.index
+
+
+async def test_log_3_a_second_use_is_a_conflict_through_the_view_too(view: View) -> None:
+    (grant,) = await register(view, granted("grant"))
+    await register(view, used(grant.registration.index, "receipt"))
+    with refused(ConflictError, "log.3"):
+        await register(view, used(grant.registration.index, "another"))
+
+
+# Logs that lie
+
+
+class Liar:
+    """A registry that answers as another does, but for what a test changes."""
+
+    def __init__(self, honest: Registry) -> None:
+        self._honest = honest
+        self.change: Callable[[Evidence], Evidence] = lambda each: each
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._honest, name)
+
+    async def evidence(self, index: int) -> Evidence:
+        return self.change(await self._honest.evidence(index))
+
+    async def submit(self, submission: bytes) -> list[Evidence]:
+        return [self.change(each) for each in await self._honest.submit(submission)]
+
+
+def view_of(town: Town, name: str, registry: object) -> View:
+    """Return a view that asks this registry."""
+    folder = town.home(name)
+    View.create(folder, town.network.read_bytes(), str(town.network))
+    view = View(folder, reach=lambda known, origin: registry, clock=town.clock)  # type: ignore[arg-type, return-value]  # it answers like one
+    town._views.append(view)
+    return view
+
+
+@pytest.fixture
+def liar(town: Town) -> Liar:
+    assert town.log is not None
+    return Liar(town.log)
+
+
+async def test_view_2_evidence_that_does_not_prove_names_the_log(town: Town, liar: Liar) -> None:
+    view = view_of(town, "deceived", liar)
+    await register(view, issued("package"))
+    liar.change = lambda each: replace(
+        each, registration=replace(each.registration, path=(bytes(32),))
+    )
+    with refused(Unanswered, "view.2") as caught:
+        await view.evidence(ORIGIN, 2)
+    assert ORIGIN in str(caught.value)  # type: ignore[attr-defined]
+
+
+async def test_view_2_a_revoked_bit_that_was_hidden_does_not_prove(town: Town, liar: Liar) -> None:
+    view = view_of(town, "deceived", liar)
+    (package,) = await register(view, issued("package"))
+    await view.revoke(ORIGIN, package.registration.index, secret("lock"), 0)
+    liar.change = lambda each: replace(each, status=replace(each.status, tile=bytes(1024)))
+    with refused(Unanswered, "view.2"):
+        await view.evidence(ORIGIN, package.registration.index)
+
+
+async def test_view_3_the_evidence_of_another_index_is_not_taken(town: Town, liar: Liar) -> None:
+    view = view_of(town, "deceived", liar)
+    one, other = await register(view, issued("one"), issued("other"))
+    liar.change = lambda each: other
+    with refused(Unanswered, "view.3"):
+        await view.evidence(ORIGIN, one.registration.index)
+
+
+async def test_view_3_the_evidence_of_another_entry_is_not_taken(town: Town, liar: Liar) -> None:
+    view = view_of(town, "deceived", liar)
+    (other,) = await register(view, issued("other"))
+    liar.change = lambda each: other
+    with refused(Unanswered, "view.3"):
+        await register(view, issued("one"))
+
+
+async def fork(town: Town, common: int) -> tuple[Log, Log]:
+    """Return two logs of one key and origin that grew apart after some common entries."""
+    view = town.view("common")
+    await register(view, *(issued(f"common {n}") for n in range(common)))
+    await town.stop_log()
+    copy = town.folder / "fork"
+    shutil.copytree(town.log_home / LOG, copy)
+    await town.start_log()
+    assert town.log is not None
+    other = Log.open(
+        copy, origin=ORIGIN, signer=town.log._signer, trust=town.log._trust, clock=town.clock
+    )
+    return town.log, other
+
+
+@pytest.mark.parametrize("common", [1, 2, 3, 4, 5, 12])
+@pytest.mark.parametrize("more", [1, 2, 3, 7])
+async def test_evidence_4_a_split_view_is_convicted(town: Town, common: int, more: int) -> None:
+    one, two = await fork(town, common)
+    honest, victim = view_of(town, "honest", one), view_of(town, "victim", two)
+    package = _package()
+    await register(honest, *(issued(f"one {n}") for n in range(more)))
+    await honest.evidence(ORIGIN, 0)
+    (shown,) = await register(victim, _entry_of(package))
+    for n in range(4):
+        await register(honest, issued(f"later {n}"))
+    case = await honest.package_case(replace(package, evidence=shown.encode()), {}, POLICY)
+    verdict = verify.examine(case)
+    assert "evidence.4" in verdict.reasons
+    assert honest._memory.forks(ORIGIN) == [shown.status.checkpoint]
+    two.close()
+
+
+async def test_view_6_a_log_that_changes_its_tree_is_not_followed(town: Town) -> None:
+    one, two = await fork(town, 3)
+    liar = Liar(one)
+    view = view_of(town, "view", liar)
+    await register(view, issued("one"))
+    before = max(view.joined[ORIGIN])
+    liar._honest = two
+    with refused(Unanswered, "view.6"):
+        await register(view, *(issued(f"two {n}") for n in range(9)))
+    assert max(view.joined[ORIGIN]) == before
+    two.close()
+
+
+async def test_a_log_that_goes_back_replaces_nothing(town: Town, view: View) -> None:
+    (early,) = await register(view, issued("early"))
+    await register(view, issued("late"))
+    newest = view._memory.newest(ORIGIN)
+    assert await ask(view, issued("early"), early.encode()) == early
+    assert view._memory.newest(ORIGIN) == newest
+
+
+# Cases
+
+
+async def test_a_registered_package_is_verified(view: View) -> None:
+    package = _package()
+    (shown,) = await register(view, _entry_of(package))
+    case = await view.package_case(replace(package, evidence=shown.encode()), {}, POLICY)
+    assert verify.examine(case).outcome is Outcome.VERIFIED
+
+
+async def test_a_package_without_evidence_is_looked_up(view: View) -> None:
+    package = _package()
+    await register(view, _entry_of(package))
+    assert verify.examine(await view.package_case(package, {}, POLICY)).outcome is Outcome.VERIFIED
+
+
+async def test_evidence_6_a_package_that_was_never_registered_is_not_verified(view: View) -> None:
+    verdict = verify.examine(await view.package_case(_package(), {}, POLICY))
+    assert (verdict.outcome, verdict.reasons) == (Outcome.NOT_VERIFIED, ("evidence.6",))
+
+
+async def test_a_package_cannot_be_checked_while_the_log_is_away(town: Town, view: View) -> None:
+    await town.stop_log()
+    verdict = verify.examine(await view.package_case(_package(), {}, POLICY))
+    assert verdict.outcome is Outcome.COULD_NOT_CHECK
+
+
+async def test_package_8_a_withdrawn_package_is_not_verified(view: View) -> None:
+    package = _package()
+    (shown,) = await register(view, _entry_of(package))
+    await view.revoke(ORIGIN, shown.registration.index, secret("lock"), 1)
+    verdict = verify.examine(await view.package_case(package, {}, POLICY))
+    assert (verdict.outcome, verdict.reasons) == (Outcome.NOT_VERIFIED, ("package.8",))
+
+
+async def test_offline_a_package_is_verified_as_of_its_evidence(town: Town, view: View) -> None:
+    package = _package()
+    (shown,) = await register(view, _entry_of(package))
+    await town.stop_log()
+    offline = town.view("offline", offline=True)
+    as_of = entry.decode(shown.status.entry).time
+    town.advance(30 * DAY)
+    case = await offline.package_case(
+        replace(package, evidence=shown.encode()), {}, POLICY, as_of=as_of
+    )
+    assert verify.examine(case).outcome is Outcome.VERIFIED
+
+
+async def test_a_statement_that_cannot_be_read_still_makes_a_case(view: View) -> None:
+    damaged = replace(_package(), statement=b"\xd2\x84")
+    verdict = verify.examine(await view.package_case(damaged, {}, POLICY))
+    assert verdict.outcome is Outcome.NOT_VERIFIED
+
+
+def _package() -> Package:
+    """Return a package of the bank, which the town's log is to register."""
+    leaves = leaves_of(RECORD, salts_of(RECORD))
+    statement = Issue(
+        issuer=BANK,
+        key_id=BANK_KEY.key_id,
+        issued_at=int(time.time()),
+        expires_at=int(time.time()) + 365 * DAY,
+        cti=bytes(16),
+        holder=HOLDER_KEY.key_id,
+        type=RECORD.type,
+        root=tree_root(leaves),
+        size=len(leaves),
+        basis=1,
+        source=None,
+        lock=entry.lock_of(secret("lock")),
+        log=ORIGIN,
+    )
+    return Package(statement=statement.sign(BANK_KEY), leaves=leaves, evidence=None, documents=())
+
+
+def _entry_of(package: Package) -> Issued:
+    lock = entry.lock_of(secret("lock"))
+    return Issued(package.fingerprint, lock, BANK_KEY.key_id, entry.NOT_YET)
+
+
+def _is_of(author: bytes) -> Callable[[Entry], bool]:
+    return lambda each: (
+        isinstance(each, Issued | Granted) and getattr(each, "author", b"") == author
+    )
+
+
+def _nobody(known: Network, origin: str) -> Registry:
+    raise AssertionError(f"{origin} was asked")
