@@ -22,6 +22,7 @@ KIND_OF_FILE: Final = "network"
 KIND_OF_SIGNATURE: Final = "network"
 MAX_BYTES: Final = 4 * 2**20
 MAX_FILE_BYTES: Final = 16 * 2**20  # a file holds every version, each a whole body
+MAX_SIGNATURES: Final = 256  # each costs whoever reads it a verification
 MAX_NAME: Final = 200
 MAX_URL: Final = 2000
 
@@ -534,9 +535,9 @@ def _narrower(old: MemberKey | MemberRole, new: MemberKey | MemberRole) -> bool:
 
 def _statement(value: Value) -> Statement:
     match value:
-        case [bytes(body), list(signatures)]:
+        case [bytes(body), list(signatures)] if len(signatures) <= MAX_SIGNATURES:
             return Statement(body=body, signatures=tuple(map(_bytes, signatures)))
-    raise MalformedError("network.1", "a version is [body, signatures]")
+    raise MalformedError("network.1", f"a version is [body, up to {MAX_SIGNATURES} signatures]")
 
 
 def _key(value: Value) -> MemberKey:

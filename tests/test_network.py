@@ -200,7 +200,11 @@ def test_a_network_file_holds_every_version() -> None:
     assert network.decode_file(network.encode_file(versions)) == versions
 
 
-@pytest.mark.parametrize("rows", [[], [1], [[b""]], [[b"", b""]], [[b"", ["x"]]], {}], ids=str)
+@pytest.mark.parametrize(
+    "rows",
+    [[[b"", [b""] * 257]], [], [1], [[b""]], [[b"", b""]], [[b"", ["x"]]], {}],
+    ids=lambda rows: str(rows)[:20],
+)
 def test_network_1_refuses_what_is_no_network_file(rows: Encodable) -> None:
     data = encoding.encode_file({0: "network", 1: rows})
     assert malformed_rule(lambda: network.decode_file(data)) == "network.1"
