@@ -10,8 +10,8 @@ command -v age >/dev/null 2>&1 || missing="$missing age"
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing for the tests:$missing" >&2
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get update && apt-get install --yes --no-install-recommends $missing; } >/tmp/ddtp-tools.log 2>&1 \
-        || echo "could not install$missing; tests that need them are skipped" >&2
+    said=$({ apt-get update && apt-get install --yes --no-install-recommends $missing; } 2>&1) \
+        || echo "could not install$missing; tests that need them are skipped: $(echo "$said" | tail -n 1)" >&2
 fi
 
 node=$here/interop/node
