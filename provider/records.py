@@ -292,8 +292,9 @@ def _money(given: _Object) -> Value:
     minor = fields.get("minor")
     if list(fields) == ["minor"] and isinstance(minor, int) and not isinstance(minor, bool):
         return [currency, minor]
-    if list(fields) == ["amount"]:
-        return [currency, to_minor(str(fields["amount"]), currency, given.where)]
+    amount = fields.get("amount")
+    if list(fields) == ["amount"] and isinstance(amount, str):
+        return [currency, to_minor(amount, currency, given.where)]
     raise MalformedError("source.3", f"{given.where}: money is a currency and an amount as text")
 
 
