@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from chain.view import View
-from ddtp import encoding, evidence_file, network, package, record, request, verify, words
+from ddtp import encoding, evidence_file, package, record, request, verify, words
 from ddtp.cli import exits, files
 from ddtp.errors import DDTPError, MalformedError, Outcome, Unanswered
 from ddtp.evidence import Evidence
@@ -136,7 +136,7 @@ def _check_request(view: View, data: bytes) -> str:
 
 
 def _check_network(view: View, data: bytes) -> str:
-    newest = network.walk(view.network, network.decode_file(data))
+    _, newest = view.walk(data)
     newest.check_current(int(time.time()))
     return f"{newest.name.text}, version {newest.version}"
 

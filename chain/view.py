@@ -30,6 +30,7 @@ from ddtp.fingerprint import Fingerprint
 from ddtp.grant import Grant
 from ddtp.keys import Signer
 from ddtp.network import Head, MemberID, Network
+from ddtp.network import Statement as Version
 from ddtp.package import Package, Statement
 from ddtp.policy import Policy
 from ddtp.presentation import Presentation, Shown
@@ -145,17 +146,26 @@ class View:
             log.warning("network not refreshed", extra={"error": type(error).__name__})
         return self._network
 
+    def walk(self, network_file: bytes) -> tuple[tuple[Version, ...], Network]:
+        """Return the versions in a network file and the newest that they lead us to.
+
+        Raises:
+            DDTPError: cbor.1 to cbor.8, network.1 to network.4, also where a version that we
+                have is another one there.
+        """
+        statements = network.decode_file(network_file)
+        for ours, theirs in zip(self._statements, statements, strict=False):
+            if ours.body != theirs.body:
+                raise TrustError("network.4", "these are versions of another network than ours")
+        return statements, network.walk(self._network, statements)
+
     async def follow(self, network_file: bytes) -> Network:
         """Walk to the newest version that a network file leads to, and keep it.
 
         Raises:
             DDTPError: cbor.1 to cbor.8, network.1 to network.4; nothing has changed then.
         """
-        statements = network.decode_file(network_file)
-        for ours, theirs in zip(self._statements, statements, strict=False):
-            if ours.body != theirs.body:
-                raise TrustError("network.4", "these are versions of another network than ours")
-        newest = network.walk(self._network, statements)
+        statements, newest = self.walk(network_file)
         if newest.version > self._network.version:
             known = self._network.version
             added = statements[known - newest.version :]
@@ -583,7 +593,7 @@ class View:
             return await client.get(http.NETWORK_FILE, self._source)
 
 
-def _read_walk(folder: Path) -> tuple[tuple[network.Statement, ...], Network]:
+def _read_walk(folder: Path) -> tuple[tuple[Version, ...], Network]:
     try:
         data = files.read(folder / NETWORK_FILE, limit=network.MAX_BYTES)
     except FileNotFoundError as error:
