@@ -10,7 +10,7 @@ from ddtp import encoding
 from ddtp.cose import sign1
 from ddtp.encoding import Encodable
 from ddtp.entry import Granted, Issued, Revoked
-from ddtp.errors import Outcome
+from ddtp.errors import MalformedError, Outcome
 from ddtp.evidence import Evidence
 from ddtp.fingerprint import Fingerprint
 from ddtp.labels import (
@@ -288,11 +288,10 @@ def test_package_8_refuses_what_its_provider_withdrew() -> None:
 
 def desk(data: bytes, log: builders.MemoryLog) -> Outcome | None:
     """Return the outcome for a package file at a desk, None when it does not even decode."""
-    if malformed_rule(lambda: Package.decode(data)) != "ok":
-        return None
-    package = Package.decode(data)
-    evidence = package.evidence or b""
-    if malformed_rule(lambda: Evidence.decode(evidence)) != "ok":
+    try:
+        package = Package.decode(data)
+        evidence = Evidence.decode(package.evidence or b"")
+    except MalformedError:
         return None
     every = tuple(range(len(package.leaves)))
     shown = Shown(
@@ -310,7 +309,7 @@ def desk(data: bytes, log: builders.MemoryLog) -> Outcome | None:
         packages=(
             Presented(
                 shown=shown,
-                issued=Evidence.decode(evidence),
+                issued=evidence,
                 granted=Absent.NOT_REGISTERED,
                 documents={},
                 used=Absent.NOT_REGISTERED,
