@@ -1,4 +1,4 @@
-"""Governance at its smallest: one governor, a network, its members (spec/network.md).
+"""Governance at its smallest: one governor, a network, its members (spec/registry.md).
 
 The governor's home holds his key and the network file, every version from the first. Members
 pin that file; `admit` writes the next version to it.
