@@ -305,11 +305,7 @@ class _Bounded:
         if self._target.size + len(data) > self._size:
             self._target.discard()
             raise StorageError("vault.6", f"more than the {self._size} bytes that it has")
-        try:
-            self._target.write(data)
-        except OSError as error:
-            # Else a full disk would look like a broken connection.
-            raise StorageError("vault.7", error.strerror or "the vault takes no more") from error
+        self._target.write(data)
         self._advance(len(data))
         return len(data)
 

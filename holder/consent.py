@@ -77,9 +77,9 @@ class Choice:
 
 def name_of(path: Path) -> str:
     """Return what a path is called on a command line: "balance/closing", "transactions"."""
-    if path[0] == CLAIM:
-        return "/".join(map(str, path[1:]))
-    return str(path[1]) if len(path) > 1 else "documents"
+    if len(path) == 1:
+        return {CLAIM: "claims", ROW: "rows", SECTION: "rows"}.get(int(path[0]), "documents")
+    return "/".join(map(str, path[1:])) if path[0] == CLAIM else str(path[1])
 
 
 # Which package answers

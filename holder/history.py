@@ -143,7 +143,6 @@ class Transfer:
         """
         value = encoding.decode_file(data, KIND_OF_FILE, limit=MAX_BYTES)
         with Fields(value, "wallet.11") as fields:
-            fields.take(0, str)
             return cls(
                 id=fields.take(1, str),
                 state=State(fields.take(2, str)),

@@ -298,13 +298,21 @@ class Partial:
         return len(data)
 
     def keep(self) -> None:
-        """Seal what has come into a piece of its own."""
+        """Seal what has come into a piece of its own.
+
+        Raises:
+            StorageError: vault.7, the vault takes no more.
+        """
         if not self._waiting:
             return
-        self._folder.mkdir(mode=0o700, exist_ok=True)
         name = f"{self._size:016}-{len(self._waiting)}.age"
         sealed = seal.seal(bytes(self._waiting), [self._recipient])
-        files.write_secret(self._folder / name, sealed, force=True)
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            files.write_secret(self._folder / name, sealed, force=True)
+        except OSError as error:
+            # While something is fetched, a full disk would look like a broken connection.
+            raise StorageError("vault.7", error.strerror or "it cannot be written") from error
         self._size += len(self._waiting)
         self._waiting.clear()
 

@@ -1,0 +1,409 @@
+"""`ddtp wallet`, as a person and a script use it, against real servers."""
+
+import asyncio
+import json
+import os
+import pty
+import stat
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddtp import seal
+from ddtp.package import Package
+from holder.keys import from_words
+from tests.journey import CANARY, PDF, SEED, Journey, months_of, open_journey
+
+HOME = "wallet-cli"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one JSON document that it printed."""
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+@dataclass(slots=True)
+class Shell:
+    """Runs `ddtp wallet` with the options that unlock one wallet."""
+
+    journey: Journey
+    folder: Path
+
+    @property
+    def home(self) -> Path:
+        return self.folder / HOME
+
+    @property
+    def identity(self) -> Path:
+        return self.folder / "identity.txt"
+
+    async def run(self, *words: str, unlock: bool = True, home: Path | None = None) -> Done:
+        """Run one command without a terminal."""
+        options = ["--home", str(home or self.home)]
+        if unlock:
+            options += ["--identity-file", str(self.identity)]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ddtp", "wallet", words[0], *options, *words[1:],
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
+        )  # fmt: skip
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+        return Done(process.returncode or 0, out.decode(), err.decode())
+
+    async def good(self, *words: str) -> dict[str, Any]:
+        """Run one command that must succeed, and return its JSON."""
+        done = await self.run(*words, "--json", "--no-input")
+        assert (done.code, done.err) == (0, done.err)
+        return done.json
+
+    async def init(self) -> dict[str, Any]:
+        return await self.good(
+            "init", "--network", str(self.journey.town.network),
+            "--words-file", str(self.folder / "words.txt"),
+        )  # fmt: skip
+
+    async def collect(self, record: str = "statement") -> str:
+        found = await self.good("collect", await self.journey.offer(record))
+        return str(found["id"])
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    async with open_journey(tmp_path) as journey:
+        made = Shell(journey, tmp_path)
+        await made.init()
+        yield made
+
+
+def slug(done: Done) -> str:
+    """Return the slug in the one error line."""
+    lines = [line for line in done.err.splitlines() if line.startswith("ddtp: error: ")]
+    assert len(lines) == 1, done.err
+    assert "Traceback" not in done.err
+    return lines[0].rpartition("(")[2].rstrip(")")
+
+
+async def test_init_writes_words_and_identity_for_their_owner_only(shell: Shell) -> None:
+    words = shell.folder / "words.txt"
+    assert stat.S_IMODE(words.stat().st_mode) == 0o600
+    assert stat.S_IMODE(shell.identity.stat().st_mode) == 0o600
+    assert stat.S_IMODE((shell.home / "seed.age").stat().st_mode) == 0o600
+    keys = from_words(words.read_text())
+    [line] = [each for each in shell.identity.read_text().splitlines() if each[0] != "#"]
+    sealed = (shell.home / "seed.age").read_bytes()
+    assert seal.unseal(sealed, line).decode().split() == keys.words().split()
+
+
+async def test_init_says_where_everything_is(shell: Shell) -> None:
+    done = await shell.run(
+        "init", "--network", str(shell.journey.town.network),
+        "--words-file", str(shell.folder / "words2.txt"),
+        "--vault", str(shell.folder / "stick"), home=shell.folder / "second",
+    )  # fmt: skip
+    assert done.code == 0
+    assert str(shell.folder / "stick") in done.out
+    assert "words2.txt" in done.out
+    assert (shell.folder / "stick" / "vault.age").exists()
+
+
+async def test_wallet_3_init_leaves_a_wallet_that_is_there(shell: Shell) -> None:
+    done = await shell.run(
+        "init", "--network", str(shell.journey.town.network),
+        "--words-file", str(shell.folder / "words2.txt"),
+    )  # fmt: skip
+    assert (done.code, slug(done)) == (6, "wallet-exists")
+    assert not (shell.folder / "words2.txt").exists()
+
+
+async def test_init_without_a_place_for_the_words_makes_nothing(shell: Shell) -> None:
+    done = await shell.run(
+        "init", "--network", str(shell.journey.town.network), home=shell.folder / "second"
+    )
+    assert (done.code, slug(done)) == (2, "answer-needed")
+    assert not (shell.folder / "second").exists()
+
+
+async def test_wallet_2_a_command_without_a_wallet_says_so(shell: Shell) -> None:
+    done = await shell.run("list", home=shell.folder / "nowhere")
+    assert (done.code, slug(done)) == (5, "no-wallet")
+
+
+async def test_vault_1_a_stick_that_is_not_plugged_in_is_said(shell: Shell) -> None:
+    (shell.home / "vault").rename(shell.folder / "elsewhere")
+    done = await shell.run("list")
+    assert (done.code, slug(done)) == (7, "vault-missing")
+    assert not (shell.home / "vault").exists()
+
+
+async def test_a_key_of_another_wallet_does_not_unlock(shell: Shell) -> None:
+    shell.identity.write_text(seal.new_identity())
+    done = await shell.run("list")
+    assert (done.code, slug(done)) == (5, "sealed-to-another")
+
+
+async def test_an_identity_that_others_can_read_is_refused(shell: Shell) -> None:
+    shell.identity.chmod(0o644)
+    assert (await shell.run("list")).code == 5
+
+
+async def test_without_anything_to_unlock_with_a_script_ends_with_2(shell: Shell) -> None:
+    done = await shell.run("list", "--no-input", unlock=False)
+    assert (done.code, slug(done)) == (2, "answer-needed")
+
+
+async def test_the_whole_story(shell: Shell) -> None:
+    whole = await shell.collect("with-paper")
+    [package] = (await shell.good("list"))["packages"]
+    assert (package["id"], package["outcome"]) == (whole, "verified")
+    link = shell.journey.link(shell.journey.ask())
+    asked = await shell.good("request", link)
+    assert asked["answers"] == [whole]
+    month = months_of(shell.journey.town.clock())[-1]
+    shared = await shell.good(
+        "share", link, "--only", "holder/name,balance/closing,transactions",
+        "--rows", month, "--documents", "--yes",
+    )  # fmt: skip
+    assert shared["state"] == "verified"
+    assert shared["transfer"] == asked["transfer"]
+    [row] = (await shell.good("log"))["transfers"]
+    assert row["shared"] == [
+        "balance/closing",
+        "holder/name",
+        "paper.pdf",
+        f"transactions {month}",
+    ]
+    done = await shell.good("withdraw", str(shared["transfer"])[:8], "--yes")
+    assert [each["state"] for each in done["transfers"]] == ["withdrawn"]
+    assert (await shell.good("withdraw"))["transfers"] == []
+
+
+async def test_a_request_is_shown_in_words_and_changes_nothing(shell: Shell) -> None:
+    await shell.collect()
+    made = shell.journey.ask()
+    done = await shell.run("request", shell.journey.link(made), "--lang", "pt")
+    assert done.code == 0
+    for words in ("Financeira de Macau", "Account of Ana Ferreira, 2026-77", "Abrir conta",
+                  "90 dias", "Fica em MO."):  # fmt: skip
+        assert words in done.out
+    assert shell.journey.lender.desk.cases.find(made.id).state.value == "asked"
+
+
+async def test_share_without_yes_and_without_a_person_sends_nothing(shell: Shell) -> None:
+    await shell.collect()
+    made = shell.journey.ask()
+    done = await shell.run("share", shell.journey.link(made))
+    assert (done.code, slug(done)) == (2, "answer-needed")
+    assert shell.journey.lender.desk.cases.find(made.id).state.value == "asked"
+
+
+async def test_share_shows_the_very_values_before(shell: Shell) -> None:
+    await shell.collect()
+    done = await shell.run("share", shell.journey.link(shell.journey.ask()), "--yes")
+    assert done.code == 0
+    assert CANARY in done.err
+    assert "1,234.56" in done.err
+    assert CANARY not in done.out
+
+
+async def test_a_file_is_shared_only_with_the_code_that_the_receiver_shows(shell: Shell) -> None:
+    await shell.collect()
+    made = shell.journey.ask()
+    file = shell.folder / "request.ddtpreq"
+    file.write_bytes(made.signed)
+    without = await shell.run("share", str(file), "--yes")
+    assert (without.code, slug(without)) == (2, "answer-needed")
+    code = str((await shell.good("request", str(file)))["code"])
+    wrong = f"{(int(code) + 1) % 1_000_000:06}"
+    refused = await shell.run("share", str(file), "--yes", "--code", wrong)
+    assert (refused.code, slug(refused)) == (1, "code-differs")
+    assert (await shell.good("share", str(file), "--yes", "--code", code))["state"] == "verified"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--only", "holder/name"], (2, "required-left-out")),
+        (["--only", "holder/name,balance/closing,holder/address"], (2, "not-asked-for")),
+        (["--only", "holder/name,balance/closing,salary"], (2, "no-such-item")),
+        (["--rows", "1999-01"], (2, "no-such-item")),
+        (["--from", "ffffffff"], (2, "no-such-id")),
+    ],
+)
+async def test_a_choice_that_cannot_be_is_refused(
+    shell: Shell, options: list[str], expected: tuple[int, str]
+) -> None:
+    await shell.collect()
+    done = await shell.run("share", shell.journey.link(shell.journey.ask()), "--yes", *options)
+    assert (done.code, slug(done)) == expected
+
+
+async def test_consent_1_an_empty_vault_answers_nothing(shell: Shell) -> None:
+    done = await shell.run("share", shell.journey.link(shell.journey.ask()), "--yes")
+    assert (done.code, slug(done)) == (1, "nothing-answers")
+
+
+async def test_a_receiver_that_is_away_ends_with_3_and_the_same_command_goes_on(
+    shell: Shell,
+) -> None:
+    await shell.collect()
+    link = shell.journey.link(shell.journey.ask())
+    await shell.journey.town.stop_log()
+    waiting = await shell.run("share", link, "--yes")
+    assert waiting.code == 3
+    await shell.journey.town.start_log()
+    assert (await shell.good("share", link, "--yes"))["state"] == "verified"
+
+
+async def test_a_request_of_a_stranger_is_refused_and_noted(shell: Shell) -> None:
+    link = shell.journey.link(shell.journey.ask()).replace("#sha256:", "#sha256:00")
+    done = await shell.run("request", link)
+    assert done.code == 4
+    link = shell.journey.link(shell.journey.ask())[:-64] + "0" * 64
+    done = await shell.run("request", link)
+    assert done.code == 1
+    rows = (await shell.good("log"))["transfers"]
+    assert sorted(row["problem"] for row in rows) == ["fingerprint.1", "request.2"]
+
+
+async def test_show_prints_the_record_and_its_state(shell: Shell) -> None:
+    whole = await shell.collect()
+    done = await shell.run("show", whole[:6], "--rows", "--check")
+    assert done.code == 0
+    assert CANARY in done.out
+    assert "Card purchase 21" in done.out
+    found = await shell.good("show", whole[:6])
+    assert found["claims"]["balance/closing"] == {"currency": "EUR", "minor": 123_456}
+
+
+async def test_the_identity_opens_a_file_of_the_vault(shell: Shell) -> None:
+    await shell.collect()
+    out = shell.folder / "vault.txt"
+    await shell.good("identity", "--out", str(out))
+    [line] = [each for each in out.read_text().splitlines() if each[0] != "#"]
+    [file] = (shell.home / "vault" / "packages").iterdir()
+    assert Package.decode(seal.unseal(file.read_bytes(), line)).leaves
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+async def test_export_forget_and_add(shell: Shell) -> None:
+    whole = await shell.collect("with-paper")
+    out = shell.folder / "out"
+    await shell.good("export", whole[:6], "--out", str(out))
+    assert (out / "paper.pdf").read_bytes() == PDF
+    again = await shell.run("export", whole[:6], "--out", str(out))
+    assert (again.code, slug(again)) == (6, "file-exists")
+    kept = await shell.run("forget", whole[:6])
+    assert (kept.code, slug(kept)) == (2, "answer-needed")
+    await shell.good("forget", whole[:6], "--yes")
+    assert (await shell.good("list"))["packages"] == []
+    assert (await shell.good("add", str(out)))["id"] == whole
+
+
+async def test_add_of_what_is_no_package_names_what_it_is(shell: Shell) -> None:
+    file = shell.folder / "paper.pdf"
+    file.write_bytes(PDF)
+    done = await shell.run("add", str(file))
+    assert done.code == 4
+    assert "PDF" in done.err
+
+
+async def test_wallet_17_words_are_checked(shell: Shell) -> None:
+    right = shell.folder / "words.txt"
+    assert (await shell.good("words", "--words-file", str(right)))["good"] is True
+    wrong = shell.folder / "wrong.txt"
+    wrong.write_text(" ".join(["abandon"] * 23 + ["art"]))
+    done = await shell.run("words", "--words-file", str(wrong))
+    assert (done.code, slug(done)) == (1, "words-differ")
+
+
+async def test_wallet_1_words_that_are_none_are_malformed(shell: Shell) -> None:
+    file = shell.folder / "none.txt"
+    file.write_bytes(b"\xff\xfe not words")
+    done = await shell.run("words", "--words-file", str(file))
+    assert (done.code, slug(done)) == (4, "words-malformed")
+
+
+async def test_a_key_is_given_out_once(shell: Shell) -> None:
+    first, second = await shell.good("key"), await shell.good("key")
+    assert str(first["key"]).startswith("did:key:z6Mk")
+    assert first["key"] != second["key"]
+
+
+async def test_the_index_is_rebuilt(shell: Shell) -> None:
+    whole = await shell.collect()
+    for part in (shell.home / "vault" / "index").iterdir():
+        part.write_bytes(b"damaged")
+    damaged = await shell.run("list")
+    assert (damaged.code, slug(damaged)) == (7, "vault-damaged")
+    assert (await shell.good("rebuild"))["count"] == 1
+    [package] = (await shell.good("list"))["packages"]
+    assert package["id"] == whole
+
+
+async def test_a_typed_mistake_is_guessed(shell: Shell) -> None:
+    done = await shell.run("colect", "x")
+    assert done.code == 2
+    assert "did you mean 'collect'" in done.err
+
+
+async def test_a_passphrase_unlocks_and_a_wrong_one_does_not(shell: Shell) -> None:
+    right, wrong = shell.folder / "right", shell.folder / "wrong"
+    for file, text in ((right, "correct horse\n"), (wrong, "wrong horse\n")):
+        file.write_text(text)
+        file.chmod(0o600)
+    home = shell.folder / "second"
+    network = str(shell.journey.town.network)
+    options = ("--passphrase-file", str(right), "--words-file", str(shell.folder / "w2"))
+    made = await shell.run("init", "--network", network, *options, unlock=False, home=home)
+    assert made.code == 0
+    done = await shell.run("list", "--passphrase-file", str(right), unlock=False, home=home)
+    assert done.code == 0
+    done = await shell.run("list", "--passphrase-file", str(wrong), unlock=False, home=home)
+    assert (done.code, slug(done)) == (5, "passphrase-wrong")
+
+
+async def test_a_person_who_says_no_shares_nothing(shell: Shell) -> None:
+    await shell.collect()
+    made = shell.journey.ask()
+    here, there = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ddtp", "wallet", "share", shell.journey.link(made),
+        "--home", str(shell.home), "--identity-file", str(shell.identity),
+        stdin=there,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "HOME": str(shell.folder)},
+    )  # fmt: skip
+    os.write(here, b"n\n")
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    os.close(here)
+    os.close(there)
+    assert process.returncode == 1
+    assert "Share [y/N]" in err.decode()
+    assert "Nothing was sent." in out.decode()
+    [row] = (await shell.good("log"))["transfers"]
+    assert row["state"] == "declined"
+
+
+async def test_no_output_or_settings_hold_the_seed(shell: Shell) -> None:
+    words = (shell.folder / "words.txt").read_text().split()
+    done = await shell.run("list", "-vv")
+    everything = done.out + done.err + (shell.home / "settings.toml").read_text()
+    assert " ".join(words[:6]) not in everything
+    assert SEED.hex() not in everything
