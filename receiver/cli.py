@@ -160,18 +160,16 @@ async def _serve(path: Path, host: str | None, port: int | None) -> int:
             opened.close()
 
 
-@receiver.group(
-    epilog="\b\n"
-    'Example: ddtp receiver request new mortgage --matter "Loan of Chan Tai Man, 2026-17"\n'
-    "Templates: ddtp receiver policy show",
-)
+@receiver.group()
 def request() -> None:
     """Ask holders for records."""
 
 
 @request.command(
     "new",
-    epilog="\b\nExample: ddtp receiver request list --json",
+    epilog="\b\n"
+    'Example: ddtp receiver request new mortgage --matter "Loan of Chan Tai Man, 2026-17"\n'
+    "Templates: ddtp receiver policy show",
 )
 @HOME
 @click.argument("template")
@@ -219,7 +217,7 @@ def request_new(
 
 @request.command(
     "list",
-    epilog="\b\nExample: ddtp receiver request show 3f9a --qr",
+    epilog="\b\nExample: ddtp receiver request list --json",
 )
 @HOME
 def request_list(*, home: Path | None) -> None:
@@ -229,7 +227,7 @@ def request_list(*, home: Path | None) -> None:
 
 @request.command(
     "show",
-    epilog="\b\nExample: ddtp receiver request cancel 3f9a",
+    epilog="\b\nExample: ddtp receiver request show 3f9a --qr",
 )
 @HOME
 @click.argument("case")
@@ -246,7 +244,7 @@ def request_show(*, home: Path | None, case: str, qr: bool) -> None:
 
 @request.command(
     "cancel",
-    epilog="\b\nExample: ddtp receiver inbox",
+    epilog="\b\nExample: ddtp receiver request cancel 3f9a",
 )
 @HOME
 @click.argument("case")
@@ -262,9 +260,7 @@ def request_cancel(*, home: Path | None, case: str) -> None:
     console().result({"schema": "ddtp.receiver.cancel/1", "id": found}, f"{found}  cancelled")
 
 
-@receiver.command(
-    epilog="\b\nExample: ddtp receiver import answer.ddtpres",
-)
+@receiver.command(epilog="\b\nExample: ddtp receiver inbox")
 @HOME
 def inbox(*, home: Path | None) -> None:
     """List the cases that something came for."""
@@ -273,7 +269,7 @@ def inbox(*, home: Path | None) -> None:
 
 @receiver.command(
     "import",
-    epilog="\b\nExample: ddtp receiver show 3f9a",
+    epilog="\b\nExample: ddtp receiver import answer.ddtpres",
 )
 @HOME
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
@@ -294,9 +290,7 @@ def import_(*, home: Path | None, file: Path) -> int:
     return exits.OK if accepted else exits.NEGATIVE
 
 
-@receiver.command(
-    epilog="\b\nExample: ddtp receiver export 3f9a --out case-3f9a",
-)
+@receiver.command(epilog="\b\nExample: ddtp receiver show 3f9a")
 @HOME
 @click.argument("case")
 def show(*, home: Path | None, case: str) -> None:
@@ -311,9 +305,7 @@ def show(*, home: Path | None, case: str) -> None:
     console().result(*_opened(home, look))
 
 
-@receiver.command(
-    epilog="\b\nExample: ddtp receiver purge --json",
-)
+@receiver.command(epilog="\b\nExample: ddtp receiver export 3f9a --out case-3f9a")
 @HOME
 @click.argument("case")
 @click.option(
@@ -336,9 +328,7 @@ def export(*, home: Path | None, case: str, out: Path, is_open: bool) -> None:
     console().result(fields, "\n".join(safe(str(out / name)) for name in written))
 
 
-@receiver.command(
-    epilog="\b\nExample: ddtp receiver policy show",
-)
+@receiver.command(epilog="\b\nExample: ddtp receiver purge --json")
 @HOME
 def purge(*, home: Path | None) -> None:
     """Erase what is over, and print what went."""
@@ -358,7 +348,10 @@ def policy() -> None:
     """What is asked of evidence, and what may be asked of holders."""
 
 
-@policy.command("show")
+@policy.command(
+    "show",
+    epilog="\b\nExample: ddtp receiver policy show",
+)
 @HOME
 def policy_show(*, home: Path | None) -> None:
     """Show the policy in force and the templates."""

@@ -112,7 +112,11 @@ def network_of(receiver: Card, url: str = "https://log.example") -> Network:
 def make_home(path: Path, lender: Membership = LENDER, url: str = "https://log.example") -> None:
     """Make a home, have its card admitted, and pin the network that says so."""
     network_file = path.parent / "network.ddtpnet"
-    first = replace(builders.NETWORK, logs=(replace(builders.log_row(), url=url),), members=())
+    log = replace(builders.log_row(), url=url)
+    # Commands in tests of their own go by the clock on the wall.
+    first = replace(
+        builders.NETWORK, logs=(log,), members=(), expires_at=NOW + 9_999 * builders.DAY
+    )
     pinned = encode_file([builders.signed(first)])
     card = homes.create(path, lender, network_file=pinned, source=str(network_file), log="", port=0)
     admitted = network_of(card, url)
