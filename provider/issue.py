@@ -42,6 +42,9 @@ KEEP_SECONDS: Final = 7 * 86_400
 _PIECE: Final = 2**20
 
 
+_Group = list[tuple[Issued, asyncio.Future[tuple[Evidence, bytes]]]]
+
+
 class Registrar(Protocol):
     """What issuing needs of `chain.view.View`."""
 
@@ -103,7 +106,7 @@ class Provider:
         self._registrar = registrar
         self._clock = clock
         self._keep_seconds = keep_seconds
-        self._waiting: list[tuple[Issued, asyncio.Future[Evidence]]] = []
+        self._waiting: _Group = []
         self._submitting: asyncio.Task[None] | None = None
         self._outbox: asyncio.Task[None] | None = None
         self._stirred = asyncio.Event()
@@ -252,9 +255,8 @@ class Provider:
         """Return the package of a row, after its registration."""
         evidence = row.evidence
         if evidence is None:
-            proven = await self._register(self._entry(row))
+            proven, evidence = await self._register(self._entry(row))
             _check_time(row, entry.decode(proven.registration.entry))
-            evidence = proven.encode()
         return Package(
             statement=row.statement,
             leaves=leaves,
@@ -267,9 +269,9 @@ class Provider:
         author = self._issuer.signer.key_id
         return Issued(Fingerprint(row.fingerprint), entry.lock_of(key), author, entry.NOT_YET)
 
-    async def _register(self, issued: Issued) -> Evidence:
-        """Have an entry registered together with whatever else waits."""
-        done: asyncio.Future[Evidence] = asyncio.get_running_loop().create_future()
+    async def _register(self, issued: Issued) -> tuple[Evidence, bytes]:
+        """Have an entry registered together with whatever else waits; return the evidence."""
+        done: asyncio.Future[tuple[Evidence, bytes]] = asyncio.get_running_loop().create_future()
         self._waiting.append((issued, done))
         if self._submitting is None:
             self._submitting = asyncio.create_task(self._submit())
@@ -278,51 +280,42 @@ class Provider:
     async def _submit(self) -> None:
         """Submit what waits, group after group, until nothing does."""
         issuer = self._issuer
-        group: list[tuple[Issued, asyncio.Future[Evidence]]] = []
-        work: asyncio.Task[list[Evidence]] | None = None
+        group: _Group = []
         try:
             while self._waiting:
                 group, self._waiting = self._waiting[:MOST_ENTRIES], self._waiting[MOST_ENTRIES:]
                 entries = [issued for issued, _ in group]
-                work = asyncio.create_task(
-                    self._registrar.submit(issuer.log, entries, issuer.member, issuer.signer)
-                )
-                await asyncio.wait((work,))
-                self._answer(group, work)
+                try:
+                    proven = await self._registrar.submit(
+                        issuer.log, entries, issuer.member, issuer.signer
+                    )
+                except Exception as error:  # noqa: BLE001 - it goes to all who wait
+                    self._refuse(group, error)
+                else:
+                    self._answer(group, proven)
         finally:
             self._submitting = None
-            if work is not None:
-                work.cancel()
             for _, waiter in (*group, *self._waiting):
                 waiter.cancel()
 
-    def _answer(
-        self,
-        group: Sequence[tuple[Issued, asyncio.Future[Evidence]]],
-        work: asyncio.Task[list[Evidence]],
-    ) -> None:
-        """Give each who waits its evidence, or the reason why there is none."""
-        error = work.exception()
-        if error is not None:
-            self._stirred.set()
-        for n, (_, waiter) in enumerate(group):
-            if waiter.done():
-                continue
-            if error is not None:
+    def _refuse(self, group: _Group, error: Exception) -> None:
+        """Tell who waits why there is no evidence; the outbox goes on."""
+        self._stirred.set()
+        for _, waiter in group:
+            if not waiter.done():
                 waiter.set_exception(error)
                 waiter.exception()  # whoever went away misses nothing: the outbox has it
-            else:
-                waiter.set_result(work.result()[n])
-        if error is None:
-            # Nobody waits for this to be written: what is lost is asked for again.
-            self._store.write_later(
-                store.set_evidence(
-                    [
-                        (issued.fingerprint, proven.registration.index, proven.encode())
-                        for (issued, _), proven in zip(group, work.result(), strict=True)
-                    ]
-                )
-            )
+
+    def _answer(self, group: _Group, proven: Sequence[Evidence]) -> None:
+        """Give each who waits its evidence, and have it kept."""
+        rows = []
+        for (issued, waiter), evidence in zip(group, proven, strict=True):
+            encoded = evidence.encode()
+            rows.append((issued.fingerprint, evidence.registration.index, encoded))
+            if not waiter.done():
+                waiter.set_result((evidence, encoded))
+        # Nobody waits for this to be written: what is lost is asked for again.
+        self._store.write_later(store.set_evidence(rows))
 
     async def _work_off(self) -> None:
         """Send again what was not answered: when we start, and whenever something failed."""
@@ -355,7 +348,7 @@ class Provider:
 
     async def _revoke(self, row: Row) -> Evidence:
         if row.place is None:
-            evidence = await self._register(self._entry(row))
+            evidence, _ = await self._register(self._entry(row))
             place = evidence.registration.index
         else:
             place = row.place

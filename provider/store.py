@@ -6,10 +6,11 @@ that is on the disk. A change that raises undoes itself and leaves the others al
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final, TypeVar, cast
 
 from chain.database import Connection, DatabaseError, open_database, open_reader
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Change = Callable[[Connection], T]
+_Group = list[tuple[Change[Any], asyncio.Future[Any]]]
+_Result = tuple[Any, Exception | None]
 
 LATER_SECONDS: Final = 0.2
 
@@ -127,8 +130,10 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._writer = open_database(path, _SCHEMA)
         self._reader = open_reader(path)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="provider writer")
-        self._waiting: list[tuple[Change[Any], asyncio.Future[Any]]] = []
+        self._waiting: _Group = []
+        self._groups: SimpleQueue[tuple[_Group, asyncio.AbstractEventLoop] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="provider writer", daemon=True)
+        self._thread.start()
         self._flushing = False
         self._later: asyncio.TimerHandle | None = None
 
@@ -136,7 +141,8 @@ class Store:
         """Finish what is being written and close the database."""
         if self._later is not None:
             self._later.cancel()
-        self._thread.shutdown(wait=True)
+        self._groups.put(None)
+        self._thread.join()
         if self._waiting:
             self._commit([change for change, _ in self._waiting])
         self._reader.close()
@@ -224,21 +230,12 @@ class Store:
 
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
         group, self._waiting = self._waiting, []
-        if not group:
-            self._flushing = False
-            return
-        changes = [change for change, _ in group]
-        work = loop.run_in_executor(self._thread, self._commit, changes)
-        work.add_done_callback(lambda done: self._answer(loop, group, done))
+        self._flushing = bool(group)
+        if group:
+            self._groups.put((group, loop))
 
-    def _answer(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        group: Sequence[tuple[Change[Any], asyncio.Future[Any]]],
-        work: "asyncio.Future[list[tuple[Any, Exception | None]]]",
-    ) -> None:
-        failure = work.exception()
-        results = [(None, failure)] * len(group) if failure is not None else work.result()
+    def _answer(self, group: _Group, results: Sequence[_Result]) -> None:
+        loop = asyncio.get_running_loop()
         for (_, waiter), (value, error) in zip(group, results, strict=True):
             if waiter.cancelled():
                 continue
@@ -248,8 +245,18 @@ class Store:
                 waiter.set_result(value)
         self._flush(loop)
 
-    def _commit(self, changes: Sequence[Change[Any]]) -> list[tuple[Any, Exception | None]]:
-        """Make changes in one transaction; runs in the one writing thread."""
+    def _write(self) -> None:
+        """Commit group after group; this is the one thread that writes."""
+        while (taken := self._groups.get()) is not None:
+            group, loop = taken
+            try:
+                results = self._commit([change for change, _ in group])
+            except Exception as error:  # noqa: BLE001 - it goes to all who wait
+                results = [(None, error)] * len(group)
+            loop.call_soon_threadsafe(self._answer, group, results)
+
+    def _commit(self, changes: Sequence[Change[Any]]) -> list[_Result]:
+        """Make changes in one transaction."""
         database = self._writer
         try:
             database.execute("BEGIN IMMEDIATE")
@@ -267,7 +274,7 @@ def _tell_failure(done: "asyncio.Future[Any]") -> None:
         log.error("not kept", extra={"error": type(done.exception()).__name__})
 
 
-def _apply(database: Connection, change: Change[Any]) -> tuple[Any, Exception | None]:
+def _apply(database: Connection, change: Change[Any]) -> _Result:
     database.execute("SAVEPOINT change")
     try:
         value = change(database)
