@@ -19,6 +19,7 @@ from typing import Final
 from nacl import bindings
 
 from ddtp import encoding, evidence, seal
+from ddtp.encoding import Encodable
 from ddtp.verify import examine
 from demo import sample
 from demo.sample import Sample
@@ -122,7 +123,9 @@ def present(seconds: float) -> Iterator[Figure]:
     made = _sample(rows=10_000)
     data = made.data
     [shown] = made.presentation.packages
-    disclosed = [[i, leaf] for i, leaf in zip(shown.indices, shown.leaves, strict=True)]
+    disclosed: list[Encodable] = [
+        [i, leaf] for i, leaf in zip(shown.indices, shown.leaves, strict=True)
+    ]
     size = len(encoding.encode(evidence.join(shown.multiproof))) + len(encoding.encode(disclosed))
     yield Figure(
         name="present_bytes",

@@ -1,0 +1,54 @@
+"""`ddtp demo` and `ddtp bench`."""
+
+import click
+
+from ddtp.cli import Command, console, exits, print_out
+
+
+@click.command(cls=Command)
+@click.option("--keep", is_flag=True, help="Keep the folder with all that was made.")
+def demo(keep: bool) -> int:
+    r"""Play the whole transfer on this machine, with its attacks.
+
+    A log, a provider and a receiver are served on loopback, a wallet is made, and a bank
+    statement goes from one to the other. Every line is checked: the exit code is 0 only if
+    each came out as told.
+
+    \b
+    Examples:
+      ddtp demo
+      ddtp demo --keep        look at the folder afterwards
+      ddtp demo --json        one object a line
+    """
+    import asyncio
+
+    from demo.play import play
+
+    return asyncio.run(play(console(), keep=keep))
+
+
+@click.command(cls=Command)
+@click.argument("figures", nargs=-1)
+@click.option(
+    "--seconds", default=3.0, show_default=True, help="How long to measure each figure, about."
+)
+def bench(figures: tuple[str, ...], seconds: float) -> int:
+    r"""Measure what it costs, beside what this machine can do in the same run.
+
+    \b
+    Examples:
+      ddtp bench
+      ddtp bench verify present --seconds 10
+      ddtp bench --json       one object a line: name, value, unit, limit, ratio
+    """
+    from demo.bench import FIGURES
+
+    unknown = [name for name in figures if name not in FIGURES]
+    if unknown:
+        raise click.UsageError(f"there is no figure {unknown[0]!r}; there are {', '.join(FIGURES)}")
+    missed = False
+    for name in figures or FIGURES:
+        for figure in FIGURES[name](seconds):
+            print_out(figure.line() if console().json else figure.words())
+            missed = missed or not figure.good
+    return exits.NEGATIVE if missed else exits.OK

@@ -1,0 +1,113 @@
+"""A stage for the demo: real commands and real servers, each a process of its own on loopback."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, cast
+
+from ddtp.cli import exits
+from ddtp.errors import StorageError
+
+START_SECONDS: Final = 30
+STOP_SECONDS: Final = 10
+Answer = dict[str, object]
+
+
+class NotAsToldError(Exception):
+    """A line of the story did not come out as promised."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """A folder with everybody's homes, and the servers that run.
+
+    Attributes:
+        serving: The process of each room that is served.
+    """
+
+    folder: Path
+    serving: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+
+    async def ddtp(self, *words: str | Path, expect: int = exits.OK) -> Answer:
+        """Run one command and return its JSON document.
+
+        Raises:
+            NotAsToldError: It ended with another exit code than expected.
+        """
+        process = await self._start(*words, "--json", "--no-input")
+        out, err = await process.communicate()
+        if process.returncode != expect:
+            told = err.decode(errors="replace").strip()
+            command = " ".join(map(str, words))
+            raise NotAsToldError(f"ddtp {command}\nended with {process.returncode}: {told}")
+        return cast("Answer", json.loads(out)) if out.strip() else {}
+
+    async def serve(self, room: str) -> None:
+        """Start a room's server and wait until it says where it is.
+
+        Raises:
+            NotAsToldError: It did not start.
+        """
+        process = await self._start(room, "serve", "--home", room, log=self.folder / f"{room}.log")
+        self.serving[room] = process
+        if process.stdout is None:
+            raise StorageError("cli.3", "a server has no output")
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+        except TimeoutError:
+            line = b""
+        if b"http://" not in line:
+            told = (self.folder / f"{room}.log").read_text(errors="replace").strip()
+            raise NotAsToldError(f"ddtp {room} serve did not start: {told}")
+
+    async def stop(self, room: str) -> None:
+        """End a room's server, and wait until it is gone."""
+        process = self.serving.pop(room, None)
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def close(self) -> None:
+        """End every server."""
+        await asyncio.gather(*(self.stop(room) for room in list(self.serving)))
+
+    async def _start(
+        self, *words: str | Path, log: Path | None = None
+    ) -> asyncio.subprocess.Process:
+        err = asyncio.subprocess.PIPE if log is None else log.open("ab")
+        try:
+            return await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "ddtp",
+                *map(str, words),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=err,
+                cwd=self.folder,
+                env={**os.environ, "XDG_DATA_HOME": str(self.folder / "data")},
+            )
+        finally:
+            if not isinstance(err, int):
+                err.close()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nobody listens at now."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for each in held:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in held]
+    finally:
+        for each in held:
+            each.close()
