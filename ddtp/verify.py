@@ -455,7 +455,7 @@ def _required_items_are_there(found: _Examined, one: _Package) -> None:
 
 def _sections_are_complete(found: _Examined, one: _Package) -> None:
     for want in _request(found).wanted:
-        if not any(_covers(want, each) for each in _meeting(found, want)):
+        if want.sections and not any(_covers(want, each) for each in _meeting(found, want)):
             raise DDTPError("request.9", "a period asked for is not complete")
 
 
