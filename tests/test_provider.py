@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -698,3 +699,75 @@ async def widths(browser: Browser, portal: str, language: str) -> list[int]:
     await page.goto(f"{portal}/offer")
     found.append(await page.evaluate(width))
     return found
+
+
+# --- commands -------------------------------------------------------------------------------
+
+
+async def ddtp(bank: Bank, *words_: str) -> tuple[int, dict[str, object], str]:
+    """Run a command of the provider and return its exit code, JSON document and stderr."""
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ddtp", "provider", *words_),
+        *("--home", str(bank.path), "--json", "--no-input"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=bank.town.folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    out, err = await running.communicate()
+    return running.returncode or 0, json.loads(out or b"{}"), err.decode()
+
+
+async def test_a_package_is_issued_listed_shown_and_revoked_by_command(bank: Bank) -> None:
+    write(bank.path / "records")
+    holder = ("--holder", HOLDER.text, "--key", "k")
+    code, told, _ = await ddtp(bank, "issue", "chan", "q1", *holder)
+    assert code == 0
+    package = Package.decode((bank.town.folder / "q1.ddtp").read_bytes())
+    assert told["fingerprint"] == package.fingerprint.text
+    assert (bank.town.folder / "s.pdf").read_bytes() == FILE_BYTES
+    code, again, _ = await ddtp(bank, "issue", "chan", "q1", *holder, "--force")
+    assert (code, again["fingerprint"]) == (0, told["fingerprint"])
+    digits = package.fingerprint.digest.hex()[:8]
+    assert (await ddtp(bank, "show", digits))[1]["state"] == "registered"
+    assert (await ddtp(bank, "revoke", digits, "--reason", "error", "--yes"))[0] == 0
+    code, listed, _ = await ddtp(bank, "list")
+    assert [row["state"] for row in listed["packages"]] == ["revoked"]  # type: ignore[attr-defined]
+
+
+async def test_an_offer_is_made_by_command(bank: Bank) -> None:
+    write(bank.path / "records")
+    code, told, _ = await ddtp(bank, "issue", "chan", "q1")
+    assert code == 0
+    assert str(told["link"]).startswith(f"{bank.home.settings.endpoint}/offer#")
+
+
+async def test_a_command_says_that_it_could_not_say_while_the_log_is_down(bank: Bank) -> None:
+    write(bank.path / "records")
+    await bank.town.stop_log()
+    code, told, err = await ddtp(bank, "issue", "chan", "q1", "--holder", HOLDER.text)
+    assert (code, told["exit"]) == (3, 3)
+    assert "kept" in err
+    assert bank.home.store.unregistered(2)
+
+
+async def test_a_broken_record_is_named_by_command(bank: Bank) -> None:
+    write(bank.path / "records")
+    write(bank.path / "records", "{", "broken")
+    code, told, _ = await ddtp(bank, "records", "list", "chan")
+    rows = {row["name"]: row["rule"] for row in told["records"]}  # type: ignore[attr-defined]
+    assert (code, rows) == (4, {"q1": "", "broken": "source.2"})
+
+
+async def test_an_account_is_added_by_command(bank: Bank) -> None:
+    code, told, _ = await ddtp(bank, "account", "add", "chan", "--generate")
+    assert code == 0
+    await bank.home.accounts.sign_in("chan", str(told["passphrase"]))
+    assert (await ddtp(bank, "account", "add", "chan", "--generate"))[0] == 6
+    assert (await ddtp(bank, "account", "add", "lei"))[0] == 2
+
+
+async def test_an_unknown_package_is_named_by_command(bank: Bank) -> None:
+    code, told, _ = await ddtp(bank, "show", "abcdef12")
+    assert (code, told["rule"]) == (1, "provider.6")
+    assert (await ddtp(bank, "show", "xyz"))[0] == 2
