@@ -411,8 +411,7 @@ async def _share(
         )
         pairs = consent.answer(met.request, packages, found.clock())
         plan = consent.choose(pairs, wish)
-        async with found.partner(None) as view:
-            consent.check_foreseen(plan, met.data, view.network, found.clock())
+        consent.check_foreseen(plan, met.data, found.network(), found.clock())
         console().notice(lines.plan_text(plan, language))
         _compare(met, code, yes=yes)
         if not yes and not _confirmed(console().say("wallet.share")):

@@ -263,11 +263,25 @@ async def _fetch_documents(
 async def _fetch(
     wallet: Wallet, document: Document, endpoint: str, token: str, advance: Advance
 ) -> None:
-    """Fetch one document into pieces, going on where an earlier try ended, and put it together.
+    """Fetch one document, going on where an earlier try ended.
 
     Raises:
-        StorageError: vault.6, it is another one than the package names; its pieces are dropped.
+        StorageError: vault.6, it is another one than the package names; nothing of it is kept.
     """
+    resumed = wallet.vault.partial(document.sha256).size
+    try:
+        await _fetch_rest(wallet, document, endpoint, token, advance)
+    except StorageError as error:
+        if error.rule != "vault.6" or not resumed:
+            raise
+        # What an earlier try left may be at fault, or a server that gives no ranges.
+        await _fetch_rest(wallet, document, endpoint, token, advance)
+
+
+async def _fetch_rest(
+    wallet: Wallet, document: Document, endpoint: str, token: str, advance: Advance
+) -> None:
+    """Fetch what is missing of a document into pieces, and put it together."""
     partial = wallet.vault.partial(document.sha256)
     headers = {"Authorization": f"Bearer {token}"}
     if partial.size:

@@ -57,20 +57,22 @@ async def meet(wallet: Wallet, place: str) -> Met:
     """
     if not place.startswith(("https://", "http://")):
         data = files.read(Path(place), limit=http.REQUEST_OF.limit)
-        return await _check(wallet, data, None)
+        # A file makes us call nobody but a member that we know.
+        return await _check(wallet, data, None, wallet.endpoint_of(Request.open(data).issuer))
     url, _, pin = place.partition("#")
     check_url(url)
-    if _PATH.fullmatch(url) is None:
+    match = _PATH.fullmatch(url)
+    if match is None:
         raise MalformedError("wallet.4", "the link of a request has /requests/ and its id")
     data = await wallet.client.get(http.REQUEST_OF, url)
-    return await _check(wallet, data, Fingerprint.parse(pin) if pin else None)
+    return await _check(wallet, data, Fingerprint.parse(pin) if pin else None, match[1])
 
 
-async def _check(wallet: Wallet, data: bytes, pin: Fingerprint | None) -> Met:
+async def _check(wallet: Wallet, data: bytes, pin: Fingerprint | None, endpoint: str | None) -> Met:
     if pin is not None:
         requests.check_pin(data, pin)
     request = Request.open(data)
-    _, endpoint = place_of(request)
+    place_of(request)
     async with wallet.partner(endpoint) as view:
         network = view.network
         now = wallet.clock()

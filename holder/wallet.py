@@ -88,8 +88,8 @@ class Wallet:
         followed; one that does not follow from ours changes nothing.
 
         Args:
-            endpoint: Its endpoint, None to ask nobody; that it is a member's is checked by
-                the caller.
+            endpoint: Its endpoint, None to ask nobody about logs; that it is a member's is
+                checked by the caller.
         """
         view = self._view(endpoint)
         try:
@@ -100,16 +100,22 @@ class Wallet:
         finally:
             view.close()
 
-    def endpoint_of(self, member: str) -> str | None:
-        """Return the endpoint of a member of the network as we know it, None for a stranger."""
+    def network(self) -> Network:
+        """Return the network as it is known here, asking nobody."""
         view = self._view(None)
         try:
-            return next((row.endpoint for row in view.network.members if row.id == member), None)
+            return view.network
         finally:
             view.close()
 
+    def endpoint_of(self, member: str) -> str | None:
+        """Return the endpoint of a member of the network as we know it, None for a stranger."""
+        return next((row.endpoint for row in self.network().members if row.id == member), None)
+
     def _view(self, endpoint: str | None) -> View:
         def reach(network: Network, origin: str) -> Registry:
+            if endpoint is None:
+                raise Unanswered("view.4", f"{origin} was not asked")
             base = f"{endpoint}/logs/{quote(origin, safe='')}"
             return RemoteLog(base, origin, self.client)
 
@@ -117,7 +123,6 @@ class Wallet:
             self.home / "network",
             reach=reach,
             clock=self.clock,
-            offline=endpoint is None,
             source=self.settings.network_source,
         )
 

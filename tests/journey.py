@@ -132,8 +132,7 @@ class Journey:
         """Return a transfer that the holder consented to; nothing has been sent."""
         met = await self.met(made)
         plan = self.plan(made, wish)
-        async with self.wallet.partner(None) as view:
-            check_foreseen(plan, met.data, view.network, self.wallet.clock())
+        check_foreseen(plan, met.data, self.wallet.network(), self.wallet.clock())
         return consent(self.wallet, remember(self.wallet, met.data), plan)
 
     def plan(self, made: Made, wish: Wish | None = None) -> tuple[Choice, ...]:

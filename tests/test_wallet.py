@@ -324,6 +324,25 @@ async def test_a_document_that_broke_off_goes_on_from_where_it_was(journey: Jour
     assert list((journey.wallet.vault.folder / "partial").iterdir()) == []
 
 
+async def test_a_piece_left_by_a_false_server_does_no_harm(journey: Journey) -> None:
+    link = await journey.offer("with-paper")
+    partial = journey.wallet.vault.partial(hashlib.sha256(PDF).digest())
+    partial.write(b"not the beginning of it")
+    partial.keep()
+    arrived = await collect(journey.wallet, link, ignore)
+    assert arrived.verdict.outcome is Outcome.VERIFIED
+
+
+async def test_a_server_without_ranges_is_asked_for_the_whole(journey: Journey) -> None:
+    link = await journey.offer("with-paper")
+    partial = journey.wallet.vault.partial(hashlib.sha256(PDF).digest())
+    partial.write(PDF[:1_000])
+    partial.keep()
+    async with instead(journey, "bank", {http.PACKAGE_DOCUMENT: answering(PDF)}):
+        arrived = await collect(journey.wallet, link, ignore)
+    assert arrived.verdict.outcome is Outcome.VERIFIED
+
+
 async def test_vault_6_refuses_an_altered_document_and_takes_the_right_one(
     journey: Journey,
 ) -> None:
@@ -558,6 +577,25 @@ async def test_network_6_refuses_a_request_of_a_stranger(journey: Journey, tmp_p
     assert await broken_rule(meet(journey.wallet, str(file))) == "network.6"
 
 
+async def test_a_file_of_a_stranger_makes_us_call_nobody(journey: Journey, tmp_path: Path) -> None:
+    called: list[str] = []
+
+    async def note(request: Request) -> object:
+        called.append(request.path)
+        return reply(b"")
+
+    async with serve(application({http.NETWORK_FILE: note})) as server:  # type: ignore[dict-item]
+        file = signed_as(
+            journey,
+            journey.ask(),
+            tmp_path / "r.ddtpreq",
+            issuer="did:web:evil.example",
+            respond=f"{server.url}/requests/0a",
+        )
+        assert await broken_rule(meet(journey.wallet, str(file))) == "network.6"
+    assert called == []
+
+
 async def test_network_8_refuses_a_request_in_anothers_name(
     journey: Journey, tmp_path: Path
 ) -> None:
@@ -630,8 +668,7 @@ async def test_a_member_admitted_since_is_known_by_what_partners_serve(
     newest = journey.town.admit(card_of("did:web:new.example", SigningKey(CODE * 2), [Role.ISSUE]))
     await journey.lender.desk.view.refresh()
     await meet(before, journey.link(journey.ask()))
-    async with before.partner(None) as view:
-        assert view.network.version == newest.version
+    assert before.network().version == newest.version
 
 
 # Sending

@@ -1,6 +1,7 @@
 """`ddtp wallet`, as a person and a script use it, against real servers."""
 
 import asyncio
+import contextlib
 import json
 import os
 import pty
@@ -399,6 +400,30 @@ async def test_a_person_who_says_no_shares_nothing(shell: Shell) -> None:
     assert "Nothing was sent." in out.decode()
     [row] = (await shell.good("log"))["transfers"]
     assert row["state"] == "declined"
+
+
+async def test_a_wallet_killed_at_any_moment_shares_once(shell: Shell) -> None:
+    whole = await shell.collect("with-paper")
+    made = shell.journey.ask()
+    words = ("share", shell.journey.link(made), "--documents", "--yes")
+    command = (
+        sys.executable, "-m", "ddtp", "wallet", *words,
+        "--home", str(shell.home), "--identity-file", str(shell.identity),
+    )  # fmt: skip
+    for tenths in range(4, 14):
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), tenths / 10)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    done = await shell.good(*words)
+    assert done["state"] == "verified"
+    [row] = (await shell.good("log"))["transfers"]
+    assert (row["state"], row["packages"]) == ("verified", [whole])
+    assert shell.journey.lender.desk.cases.find(made.id).state.value == "verified"
 
 
 async def test_no_output_or_settings_hold_the_seed(shell: Shell) -> None:
