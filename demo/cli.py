@@ -1,5 +1,7 @@
 """`ddtp demo` and `ddtp bench`."""
 
+from pathlib import Path
+
 import click
 
 from ddtp.cli import Command, console, exits, print_out
@@ -7,7 +9,12 @@ from ddtp.cli import Command, console, exits, print_out
 
 @click.command(cls=Command)
 @click.option("--keep", is_flag=True, help="Keep the folder with all that was made.")
-def demo(keep: bool) -> int:
+@click.option(
+    "--records",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Only write the demo's records into this folder of a provider.",
+)
+def demo(keep: bool, records: Path | None) -> int:
     r"""Play the whole transfer on this machine, with its attacks.
 
     A log, a provider and a receiver are served on loopback, a wallet is made, and a bank
@@ -19,12 +26,27 @@ def demo(keep: bool) -> int:
       ddtp demo
       ddtp demo --keep        look at the folder afterwards
       ddtp demo --json        one object a line
+      ddtp demo --records bank/records
     """
     import asyncio
 
     from demo.play import play
 
+    if records is not None:
+        return _write_records(records)
+
     return asyncio.run(play(console(), keep=keep))
+
+
+def _write_records(folder: Path) -> int:
+    from datetime import date
+
+    from demo import sandbox
+
+    name = sandbox.write_records(folder, date.today())  # noqa: DTZ011 - a bank's day is its own
+    fields = {"schema": "ddtp.demo.records/1", "customer": sandbox.CUSTOMER, "record": name}
+    console().result(fields, f"{folder / sandbox.CUSTOMER}: {name}")
+    return exits.OK
 
 
 @click.command(cls=Command)
