@@ -22,11 +22,13 @@ from ddtp.grant import (
     check_time,
     disclosed_digest,
 )
+from ddtp.keys import KeyID
 from ddtp.labels import AUD, CTI, DISCLOSED, EXP, IAT, LOCK, LOG, PACKAGES, REQUEST
 from tests import builders
 from tests.builders import HOLDER_KEY, NOW, ORIGIN, RECEIVER, USE_KEY
 from tests.cases import failures, make, refreshed
 from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 PACKAGE = Fingerprint.of(b"a package")
 HASHES = [hashlib.sha256(bytes([n])).digest() for n in range(3)]
@@ -61,6 +63,12 @@ def opened(changes: dict[int, Encodable], *without: int) -> str:
 
 
 fingerprints = st.binary(max_size=9).map(Fingerprint.of)
+
+
+@of_chapter("grant")
+def test_vector(case: dict[str, str]) -> None:
+    data, holder = bytes.fromhex(case["data"]), KeyID.parse(case["holder"])
+    assert broken_rule(lambda: Grant.open(data, holder)) == case["expect"]
 
 
 @given(

@@ -1,5 +1,6 @@
 """spec/package.md: the statement, the file, the dates and the entry that counts."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -44,6 +45,7 @@ from tests import builders
 from tests.builders import HOLDER_KEY, ISSUED_AT, NOW, ORIGIN, PROVIDER, PROVIDER_KEY
 from tests.cases import alone, failures, flipped, make, refreshed
 from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 PACKAGE, STATEMENT = builders.package_of(builders.RECORD)
 SMALL = Record(type="file/1", claims={("title",): "Deed"}, tables={}, documents=())
@@ -66,6 +68,19 @@ def opened(changes: dict[int, Encodable], *without: int) -> str:
     fields = {label: value for label, value in FIELDS.items() if label not in without}
     data = sign1({**fields, **changes}, "statement", PROVIDER_KEY)
     return malformed_rule(lambda: Statement.open(data))
+
+
+OPENERS: dict[str, Callable[[bytes], object]] = {
+    "statement": Statement.open,
+    "file": Package.decode,
+    "opened file": lambda data: Package.decode(data).open(),
+}
+
+
+@of_chapter("package")
+def test_vector(case: dict[str, str]) -> None:
+    opener, data = OPENERS[case["what"]], bytes.fromhex(case["data"])
+    assert broken_rule(lambda: opener(data)) == case["expect"]
 
 
 @given(

@@ -1,6 +1,7 @@
 """spec/possession.md: the offer, the proof of the key, and the one-time code."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from ddtp.possession import Offer, Possession, Redemption, check_possession, off
 from tests import builders
 from tests.builders import HOLDER_KEY, NOW, PROVIDER
 from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 OFFER = Offer(
     provider=PROVIDER,
@@ -57,6 +59,19 @@ def possession_rule(changes: dict[int, Encodable], *without: int) -> str:
     fields = {label: value for label, value in FIELDS.items() if label not in without}
     data = sign1({**fields, **changes}, "possession", HOLDER_KEY)
     return malformed_rule(lambda: Possession.open(data))
+
+
+OPENERS: dict[str, Callable[[bytes], object]] = {
+    "possession": Possession.open,
+    "offer": Offer.decode,
+    "redemption": Redemption.decode,
+}
+
+
+@of_chapter("possession")
+def test_vector(case: dict[str, str]) -> None:
+    opener, data = OPENERS[case["what"]], bytes.fromhex(case["data"])
+    assert broken_rule(lambda: opener(data)) == case["expect"]
 
 
 def test_an_offer_id_is_half_a_hash_of_the_code() -> None:

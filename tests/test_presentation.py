@@ -1,6 +1,6 @@
 """spec/presentation.md: what travels, how it is padded, and that every byte of it counts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -17,7 +17,8 @@ from ddtp.verify import Found, examine
 from tests import builders
 from tests.builders import FILE, REPLY_IDENTITY
 from tests.cases import evidence_or_unknown, failures, flipped, results, with_presented, with_shown
-from tests.rules import malformed_rule
+from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 SMALL = Record(type="file/1", claims={("title",): "Deed"}, tables={}, documents=())
 TRANSFER = builders.transfer(record=builders.RECORD_WITH_DOCUMENT)
@@ -71,6 +72,15 @@ showns = st.builds(
         st.tuples(st.integers(0, 99), st.binary(min_size=32, max_size=32)), max_size=2
     ).map(tuple),
 )
+
+
+OPENERS: dict[str, Callable[[bytes], object]] = {"presentation": Presentation.decode}
+
+
+@of_chapter("presentation")
+def test_vector(case: dict[str, str]) -> None:
+    opener, data = OPENERS[case["what"]], bytes.fromhex(case["data"])
+    assert broken_rule(lambda: opener(data)) == case["expect"]
 
 
 @given(st.lists(showns, min_size=1, max_size=3))

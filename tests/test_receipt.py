@@ -1,5 +1,6 @@
 """spec/receipt.md: what a receiver answers, and what it deleted."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from tests import builders
 from tests.builders import NOW, RECEIVER, RECEIVER_KEY
 from tests.cases import make
 from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 REQUESTED = Fingerprint.of(b"a request")
 GRANTED = Fingerprint.of(b"a grant")
@@ -78,6 +80,19 @@ def answer_rule(changes: dict[int, Encodable], *without: int) -> str:
     fields = {label: value for label, value in ANSWER_FIELDS.items() if label not in without}
     data = encoding.encode_file({**fields, **changes})
     return malformed_rule(lambda: Answer.decode(data))
+
+
+OPENERS: dict[str, Callable[[bytes], object]] = {
+    "receipt": Receipt.open,
+    "erasure": Erasure.open,
+    "answer": Answer.decode,
+}
+
+
+@of_chapter("receipt")
+def test_vector(case: dict[str, str]) -> None:
+    opener, data = OPENERS[case["what"]], bytes.fromhex(case["data"])
+    assert broken_rule(lambda: opener(data)) == case["expect"]
 
 
 @given(

@@ -1,5 +1,6 @@
 """spec/request.md: what a receiver asks, and what a wallet checks before it shows it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -44,6 +45,7 @@ from tests import builders
 from tests.builders import DAY, NOW, ORIGIN, RECEIVER, RECEIVER_KEY, REQUEST, USE_KEY, WANT
 from tests.cases import Part, failures, make, whole
 from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 Changes = dict[int, Encodable]
 WANT_ROW: dict[int, Encodable] = {
@@ -100,6 +102,15 @@ wants = st.builds(
     ).map(tuple),
     max_age=st.integers(1, 2**40),
 )
+
+
+OPENERS: dict[str, Callable[[bytes], object]] = {"request": Request.open}
+
+
+@of_chapter("request")
+def test_vector(case: dict[str, str]) -> None:
+    opener, data = OPENERS[case["what"]], bytes.fromhex(case["data"])
+    assert broken_rule(lambda: opener(data)) == case["expect"]
 
 
 @given(st.lists(wants, min_size=1, max_size=3), words, words, st.none() | words)

@@ -757,6 +757,29 @@ def test_verify_5_takes_a_firmer_checkpoint_that_continues_the_registration() ->
     assert results(case) == {}
 
 
+def test_verify_8_takes_a_status_of_exactly_the_age_allowed() -> None:
+    age = NOW - builders.GRANTED_AT
+    assert results(replace(HONEST.case, policy=Policy(status_seconds=age))) == {}
+    younger = replace(HONEST.case, policy=Policy(status_seconds=age - 1))
+    assert results(younger)["verify.8"] == ("unknown", "evidence.7")
+
+
+def test_verify_8_takes_a_status_ahead_by_no_more_than_the_skew() -> None:
+    made = make()
+    made.log.append(time=NOW + 300)
+    assert results(refreshed(made).case) == {}
+
+
+def test_verify_4_takes_an_issuer_that_is_accepted() -> None:
+    policy = Policy(issuers=frozenset({builders.PROVIDER}))
+    assert results(replace(HONEST.case, policy=policy)) == {}
+
+
+def test_a_package_by_itself_does_not_look_at_a_grant() -> None:
+    case = with_granted(alone(HONEST.case), HONEST.log.evidence(HONEST.granted[0]))
+    assert results(case) == {}
+
+
 def test_verify_8_names_a_withdrawal_even_under_an_old_status() -> None:
     made = make()
     case = revoked(made, made.issued[0], 1)
