@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,7 @@ from ddtp import encoding, evidence, seal
 from ddtp.encoding import Encodable
 from ddtp.verify import examine
 from demo import sample
-from demo.sample import Sample
+from demo.sample import Pinned, Sample
 
 ROUNDS: Final = 7
 SHOWN_ROWS: Final = 12
@@ -162,6 +162,27 @@ def start(seconds: float) -> Iterator[Figure]:
         least=None,
         note=f"ddtp --version; bare python {bare:.3f} s",
     )
+    with tempfile.TemporaryDirectory(prefix="ddtp-bench-") as folder:
+        file, pinned = _package_file(Path(folder))
+        command = [sys.executable, "-m", "ddtp", "verify", file, "--network", pinned, "--offline"]
+        yield Figure(
+            name="verify_file_s",
+            value=_median_s(command, rounds),
+            unit="s",
+            limit=MAX_VERIFY_FILE_S,
+            least=None,
+            note=f"ddtp verify FILE --offline; bare python {bare:.3f} s",
+        )
+
+
+def _package_file(folder: Path) -> tuple[str, str]:
+    """Write a package with its evidence, and the network file; return both paths."""
+    made = _sample(rows=120)
+    [shown] = made.presentation.packages
+    file, pinned = folder / "record.ddtp", folder / "network.ddtpnet"
+    file.write_bytes(replace(made.package, evidence=shown.issued).encode())
+    pinned.write_bytes(Pinned(made.case.network).network_file)
+    return str(file), str(pinned)
 
 
 def _median_s(command: list[str], rounds: int) -> float:
@@ -178,8 +199,16 @@ def _sample(rows: int) -> Sample:
         return asyncio.run(Sample.make(Path(folder), rows=rows, shown=SHOWN_ROWS))
 
 
+def issue(seconds: float) -> Iterator[Figure]:
+    """Measure issuing; it imports the provider, which the other figures do without."""
+    from demo import bench_issue
+
+    return bench_issue.issue(seconds)
+
+
 FIGURES: Final[Mapping[str, Callable[[float], Iterator[Figure]]]] = {
     "verify": verify_presentation,
     "present": present,
+    "issue": issue,
     "start": start,
 }
