@@ -256,36 +256,33 @@ class Store:
             loop.call_soon_threadsafe(self._answer, group, results)
 
     def _commit(self, changes: Sequence[Change[Any]]) -> list[_Result]:
-        """Make changes in one transaction."""
+        """Make changes in one transaction; where one of them raises, each in its own."""
+        try:
+            return [(value, None) for value in self._together(changes)]
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it goes to whoever asked for this change
+            if len(changes) == 1:
+                return [(None, error)]
+            return [result for change in changes for result in self._commit([change])]
+
+    def _together(self, changes: Sequence[Change[Any]]) -> list[Any]:
         database = self._writer
         try:
             database.execute("BEGIN IMMEDIATE")
-            results = [_apply(database, change) for change in changes]
+            values = [change(database) for change in changes]
             database.execute("COMMIT")
         except DatabaseError as error:
+            raise StorageError("provider.12", str(error)) from error
+        finally:
             if database.in_transaction:
                 database.execute("ROLLBACK")
-            raise StorageError("provider.12", str(error)) from error
-        return results
+        return values
 
 
 def _tell_failure(done: "asyncio.Future[Any]") -> None:
     if not done.cancelled() and done.exception() is not None:
         log.error("not kept", extra={"error": type(done.exception()).__name__})
-
-
-def _apply(database: Connection, change: Change[Any]) -> _Result:
-    database.execute("SAVEPOINT change")
-    try:
-        value = change(database)
-    except DatabaseError:
-        raise
-    except Exception as error:  # noqa: BLE001 - it goes to whoever asked for this change
-        database.execute("ROLLBACK TO change")
-        database.execute("RELEASE change")
-        return None, error
-    database.execute("RELEASE change")
-    return value, None
 
 
 def add_package(row: Row) -> Change[Row]:
