@@ -517,10 +517,7 @@ _TO_VERIFIED: Final = {
 
 
 def _state(db: Connection, request: Fingerprint) -> State:
-    row = db.execute(STATE, (bytes(request),)).fetchone()
-    if row is None:
-        raise DDTPError("case.1", "no such request")
-    return State(row[0])
+    return State(db.execute(STATE, (bytes(request),)).fetchone()[0])
 
 
 def _check_open(state: State) -> None:
@@ -551,7 +548,7 @@ def _acceptance(row: Any) -> Acceptance:
     receipt, grants, presentation, retain_until, accepted_at, used = row
     found = encoding.decode(used) if used is not None else []
     if not isinstance(found, list):
-        raise StorageError("case.9", "the uses of an acceptance are no array")
+        raise TypeError("the uses of an acceptance are an array")
     return Acceptance(
         receipt=receipt,
         grants=tuple(Fingerprint(grants[i : i + LENGTH]) for i in range(0, len(grants), LENGTH)),

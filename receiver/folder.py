@@ -159,12 +159,9 @@ class Folder:
         """Return the evidence file of the accepted transfer.
 
         Raises:
-            DDTPError: case.4, it was erased.
+            DDTPError: case.2, it is gone.
         """
-        try:
-            return self._read(CONTENTS)
-        except DDTPError as error:
-            raise DDTPError("case.4", "contents of this case were erased") from error
+        return self._read(CONTENTS)
 
     def erase(self, *, keep_proof: bool) -> None:
         """Erase what the holder sent; nothing of it is left when this returns."""

@@ -29,7 +29,7 @@ from ddtp.network import MemberID, Role, encode_file
 from ddtp.policy import Policy
 from ddtp.receipt import Erasure
 from ddtp.request import Request, Span
-from ddtp.transfer import State
+from ddtp.transfer import Event, State
 from ddtp.verify import contents, examine
 from ddtp.web import Client
 from receiver import arrival, templates
@@ -120,7 +120,7 @@ async def test_template_3_no_more_is_asked_than_the_template_allows(
     town: Lending, what: str, seconds: int
 ) -> None:
     with pytest.raises(DDTPError) as refused:
-        town.ask(TEMPLATE, **{what: seconds})
+        town.ask(TEMPLATE, session=None, **{what: seconds})
     assert refused.value.rule == "template.3"
 
 
@@ -350,6 +350,31 @@ async def test_case_2_a_cancelled_request_takes_nothing(town: Lending) -> None:
     assert not desk.folders.of(made.id).path.exists()
 
 
+async def test_case_2_a_closed_case_takes_no_grant_and_no_row(town: Lending) -> None:
+    made = town.ask()
+    cases = town.home.desk.cases
+    asked = cases.find(made.id)
+    cases.end(asked, Event.DECLINE)
+    row = Acceptance(receipt=b"receipt", grants=(), presentation=bytes(32), retain_until=NOW)
+    with pytest.raises(DDTPError) as refused:
+        cases.add_grant(asked, Fingerprint.of(b"grant"), LOCK)
+    assert refused.value.rule == "case.2"
+    with pytest.raises(DDTPError) as refused:
+        cases.settle(asked, row)
+    assert refused.value.rule == "case.2"
+
+
+async def test_case_2_a_withdrawn_case_takes_nothing_new(town: Lending) -> None:
+    made, sent = await town.whole()
+    await town.home.desk.present(made.id, sent.sealed)
+    await withdraw(town, made.id, sent)
+    again = sealed(made, sent.presentation.packages, sent.grants)
+    for call in (town.home.desk.request(made.id), town.home.desk.present(made.id, again.sealed)):
+        with pytest.raises(DDTPError) as refused:
+            await call
+        assert refused.value.rule == "case.2"
+
+
 async def test_case_3_contents_of_an_open_case_are_not_shown(town: Lending) -> None:
     made, _ = await town.whole()
     with pytest.raises(DDTPError) as refused:
@@ -394,6 +419,22 @@ async def test_case_8_a_row_that_is_gone_is_not_accepted(town: Lending) -> None:
             asked, row, (), presentation=bytes(32), answer=b"answer", now=NOW
         )
     assert unknown.value.rule == "case.8"
+
+
+async def test_case_8_an_acceptance_of_an_expired_request_is_not_gone_on_with(
+    town: Lending,
+) -> None:
+    made, sent = await town.whole()
+    real = town.log
+    town.offline.log = Faulty(real, "submit", after=True)
+    with pytest.raises(Unanswered):
+        await town.home.desk.present(made.id, sent.sealed)
+    town.offline.log = real
+    town.clock.now += DAY + 300
+    with pytest.raises(Unanswered) as unknown:
+        await town.home.desk.present(made.id, sent.sealed)
+    assert unknown.value.rule == "case.8"
+    assert town.home.desk.cases.receipts(town.home.desk.cases.find(made.id)) == ()
 
 
 def test_case_9_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:

@@ -233,6 +233,23 @@ async def test_a_closed_request_takes_no_document(counter: Counter) -> None:
     assert refused.value.rule == "case.2"
 
 
+async def test_a_case_closed_meanwhile_takes_no_document(counter: Counter) -> None:
+    counter.folder.erase(keep_proof=False)
+    with pytest.raises(DDTPError) as refused:
+        await counter.append(DATA)
+    assert refused.value.rule == "case.2"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this machine has no /dev/full")
+def test_upload_7_a_disk_that_fills_up_meanwhile_is_said() -> None:
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(StorageError) as refused,
+    ):
+        uploads._write(full, DATA)
+    assert refused.value.rule == "upload.7"
+
+
 # Documents of a presentation
 
 
