@@ -695,6 +695,10 @@ UNKNOWN: dict[tuple[str, str], tuple[Callable[[], Case], str]] = {
         lambda: replace(HONEST.case, joined={}),
         "evidence.5",
     ),
+    ("verify.6", "a status under no checkpoint"): (
+        lambda: broken_status(lambda s: replace(s, checkpoint=b"checkpoint")),
+        "note.1",
+    ),
     ("verify.8", "a status that is too old"): (stale, "evidence.7"),
     ("verify.8", "a status of the future"): (of_the_future, "evidence.8"),
     ("verify.8", "witnesses that did not cosign"): (
@@ -805,6 +809,12 @@ def test_verify_12_passes_where_sections_join_without_a_gap() -> None:
     assert results(case) == {}
 
 
+def test_verify_12_refuses_the_same_period_of_another_table() -> None:
+    savings = replace(span_of(0, 1), table="savings")
+    case = periods("2025-01", sections=(savings,), max_age=400 * DAY)
+    assert failures(case) == {"verify.12": "request.9"}
+
+
 def test_verify_12_refuses_a_gap() -> None:
     case = periods("2025-01", "2025-03", sections=(span_of(0, 3),), max_age=400 * DAY)
     assert failures(case) == {"verify.12": "request.9"}
@@ -878,19 +888,26 @@ def test_a_package_by_itself_may_come_without_its_documents() -> None:
     assert results(with_shown(case, documents=())) == {}
 
 
-def test_evidence_may_come_without_its_documents() -> None:
+def evidence_with(found: dict[int, Found]) -> Case:
     made = builders.transfer(record=builders.RECORD_WITH_DOCUMENT)
-    case = with_presented(made.case, documents={})
     receipt = made.receipt().sign(builders.RECEIVER_KEY)
     used = made.use(Fingerprint.of(receipt))
-    case = replace(
-        with_presented(case, used=used),
+    return replace(
+        with_presented(made.case, used=used, documents=found),
         profile=Profile.EVIDENCE,
         receipt=receipt,
         as_of=NOW,
         joined={ORIGIN: made.log.joined()},
     )
-    assert results(case) == {}
+
+
+def test_evidence_may_come_without_its_documents() -> None:
+    assert results(evidence_with({})) == {}
+
+
+def test_evidence_does_not_come_with_other_documents() -> None:
+    other = {file_index(): Found(size=1, sha256=bytes(32))}
+    assert failures(evidence_with(other)) == {"verify.13": "presentation.5"}
 
 
 def test_evidence_speaks_of_requests_long_closed() -> None:
