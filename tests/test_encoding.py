@@ -252,8 +252,9 @@ def read_pair(value: Value) -> Pair:
 
 
 def test_fields_build_a_message() -> None:
-    assert read_pair({1: 5, 2: "a"}) == Pair(5, "a")
-    assert read_pair({1: 5}) == Pair(5, None)
+    both: dict[int, Value] = {1: 5, 2: "a"}
+    one: dict[int, Value] = {1: 5}
+    assert (read_pair(both), read_pair(one)) == (Pair(5, "a"), Pair(5, None))
 
 
 @pytest.mark.parametrize(
@@ -282,14 +283,17 @@ def test_fields_refuse_everything_else_by_one_rule(value: Value) -> None:
 
 @pytest.mark.parametrize("value", [[1, True], [1, "a"], 1, None])
 def test_fields_take_arrays_of_one_type(value: Value) -> None:
-    assert Fields({1: [1, 2]}, "pair.1").take_list(1, int) == [1, 2]
+    good: dict[int, Value] = {1: [1, 2]}
+    assert Fields(good, "pair.1").take_list(1, int) == [1, 2]
     with pytest.raises(MalformedError):
         Fields({1: value}, "pair.1").take_list(1, int)
 
 
 def test_fields_leave_a_refusal_of_another_rule_as_it_is() -> None:
+    value: dict[int, Value] = {1: 5}
+
     def fail() -> None:
-        with Fields({1: 5}, "pair.1"):
+        with Fields(value, "pair.1"):
             raise MalformedError("other.1", "inside")
 
     with pytest.raises(MalformedError) as caught:

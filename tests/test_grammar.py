@@ -7,7 +7,7 @@ from cddl_verifier import Validator
 
 from ddtp import cose, encoding, entry, network
 from ddtp.possession import Offer, Possession, Redemption
-from ddtp.receipt import Answer, Erasure, Kept, Receipt
+from ddtp.receipt import Answer, Erasure, Kept
 from ddtp.submission import Registration, Submission, Withdrawal, encode_revocation
 from tests import builders
 

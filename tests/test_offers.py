@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import io
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 
 import pytest
@@ -85,7 +85,7 @@ async def door(bank: Bank) -> AsyncIterator[Door]:  # noqa: F811 - the fixture o
         yield Door(bank, server.url)
 
 
-async def rule_of(work: "asyncio._CoroutineLike[object]") -> str:
+async def rule_of(work: Awaitable[object]) -> str:
     try:
         await work
     except (DDTPError, Unanswered) as error:

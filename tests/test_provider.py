@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from playwright.async_api import Browser
 
 from ddtp import entry, record_type, verify, web, words
+from ddtp.encoding import Value
 from ddtp.errors import ConflictError, DDTPError, LockedError, Outcome, StorageError, Unanswered
 from ddtp.fingerprint import Fingerprint
 from ddtp.keys import SigningKey
@@ -72,7 +73,7 @@ def write(folder: Path, text: object = JSON, name: str = "q1") -> Path:
 
 def plain(number: int = 1) -> Record:
     """Return a small record without documents."""
-    claims = {("title",): f"Letter {number}"}
+    claims: dict[tuple[str, ...], Value] = {("title",): f"Letter {number}"}
     return Record(type="note/1", claims=claims, tables={}, documents=())
 
 
@@ -148,7 +149,7 @@ async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
             home.close()
 
 
-async def rule_of(work: "asyncio._CoroutineLike[object]") -> str:
+async def rule_of(work: Awaitable[object]) -> str:
     """Return the rule by which something is refused, "ok" when it is not."""
     try:
         await work
@@ -296,7 +297,9 @@ async def test_a_big_record_is_issued_beside_the_event_loop(bank: Bank) -> None:
     kind = record_type.find("bank-statement/1")
     from datetime import date
 
-    rows = [{"date": "2025-01-02", "amount": ["HKD", n]} for n in range(2_000)]
+    rows: list[dict[str, Value]] = [
+        {"date": "2025-01-02", "amount": ["HKD", n]} for n in range(2_000)
+    ]
     parts = kind.tables["transactions"].parts(rows, date(2025, 1, 1), date(2025, 2, 1))
     record = Record(
         type=kind.name,

@@ -53,7 +53,7 @@ def with_claim(path: tuple[str, ...], value: Value) -> Record:
 
 
 def with_part(**changes: object) -> Record:
-    part = replace(RECORD.tables["transactions"][0], **changes)
+    part = replace(RECORD.tables["transactions"][0], **changes)  # type: ignore[arg-type]  # the names of its fields
     return replace(RECORD, tables={"transactions": (part,)})
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import BinaryIO
 
 import pytest
@@ -152,7 +153,7 @@ def test_seal_1_notices_a_stream_cut_off_between_its_chunks() -> None:
     header = len(seal.seal(b"", [RECIPIENT]))
     whole = next(n for n in (header - 200, header - 150, header) if n > 0)
     for length in range(len(sealed) - 65_553, whole, -65_552):
-        assert refused_by(lambda length=length: open_stream(sealed[:length], IDENTITY)) == "seal.1"
+        assert refused_by(partial(open_stream, sealed[:length], IDENTITY)) == "seal.1"
 
 
 class Broken(io.BytesIO):
