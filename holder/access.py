@@ -4,13 +4,13 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
 from ddtp import seal
 from ddtp.cli import files, prompt
 from ddtp.errors import MalformedError
-from ddtp.web import Client
 from holder import wallet as wallets
 from holder.keys import Keys
 from holder.wallet import Wallet
@@ -35,16 +35,17 @@ def keys(home: Path, passphrase_file: Path | None, identity_file: Path | None) -
 
 
 def open_wallet(home: Path, unlocked: Keys) -> Wallet:
-    """Return a home's wallet, with a client that is not in use yet."""
-    return wallets.open_wallet(home, unlocked, Client(), lambda: int(time.time()), os.environ)
+    """Return a home's wallet, to be used without calling anybody."""
+    return wallets.open_wallet(home, unlocked, None, lambda: int(time.time()), os.environ)
 
 
 def run(found: Wallet, act: Callable[[Wallet], Awaitable[T]]) -> T:
     """Run what calls others, and return what it gives."""
+    from ddtp.web import Client  # slow to import
 
     async def main() -> T:
-        async with found.client:
-            return await act(found)
+        async with Client() as client:
+            return await act(replace(found, calls=client))
 
     return asyncio.run(main())
 

@@ -128,6 +128,7 @@ def init(
       ddtp wallet init --network network.ddtpnet --identity-file id.txt --words-file words.txt
     """
     from ddtp.cli import prompt
+    from holder import results
     from holder import wallet as wallets
     from holder.access import identity_made
     from holder.keys import Keys
@@ -140,6 +141,7 @@ def init(
     if words_file is not None and words_file.exists():
         raise ConflictError("cli.2", str(words_file))
     data = _network_file(network)
+    _check_network(data)
     made = Keys(os.urandom(32))
     if access.identity_file is not None:
         protect = wallets.under_identity(made, identity_made(access.identity_file))
@@ -150,9 +152,9 @@ def init(
     kept = (vault or place / "vault").absolute()
     source = network if "://" in network else str(Path(network).resolve())
     # The words first: a wallet whose words nobody has seen must not come into being.
-    _show_words(made, words_file)
+    results.show_words(made, words_file)
     wallets.create(place, made, vault=kept, network_file=data, source=source, protect=protect)
-    _print_made(place, kept, words_file, data)
+    results.print_made(place, kept, words_file, data)
 
 
 @wallet.command()
@@ -180,12 +182,13 @@ def collect(
       ddtp wallet collect 'https://bank.example/offer#0hJ3...'
     """
     from holder import collect as collecting
+    from holder import results
 
     async def act(found: "Wallet") -> "Arrived":
         with _progress("fetching") as progress:
             return await collecting.collect(found, link, progress.advance, patience=wait)
 
-    return _print_arrived(access.run(act))
+    return results.print_arrived(access.run(act))
 
 
 @wallet.command()
@@ -200,12 +203,13 @@ def add(access: Access, file: Path) -> int:
       ddtp wallet add statement.zip
     """
     from holder import collect as collecting
+    from holder import results
 
     async def act(found: "Wallet") -> "Arrived":
         with _progress("adding") as progress:
             return await collecting.add(found, file, progress.advance)
 
-    return _print_arrived(access.run(act))
+    return results.print_arrived(access.run(act))
 
 
 @wallet.command("list")
@@ -393,7 +397,7 @@ async def _share(
     yes: bool,
 ) -> int:
     from ddtp.transfer import State
-    from holder import consent, history, lines, transfer
+    from holder import consent, history, lines, results, transfer
     from holder.sheet import name_in, sheet
 
     met = await _meet(found, place)
@@ -425,7 +429,7 @@ async def _share(
     if kept.state in (State.GRANTED, State.REGISTERED, State.SENT):
         with _progress("sending") as progress:
             kept = await transfer.send(found, kept, progress.advance)
-    return _print_shared(kept, name_in(met.member, language))
+    return results.print_shared(kept, name_in(met.member, language))
 
 
 @wallet.command("log")
@@ -485,7 +489,7 @@ def withdraw(
       ddtp wallet withdraw --wait 600
     """
     from ddtp.transfer import State
-    from holder import history, withdrawal
+    from holder import history, results, withdrawal
 
     async def act(found: "Wallet") -> "list[Transfer]":
         rows = found.rows("transfer")
@@ -500,7 +504,7 @@ def withdraw(
                 done.append(await withdrawal.withdraw(found, kept, patience=wait))
         return done
 
-    _print_withdrawn(access.run(act))
+    results.print_withdrawn(access.run(act))
 
 
 @wallet.command()
@@ -725,116 +729,9 @@ def _network_file(place: str) -> bytes:
     return asyncio.run(fetch())
 
 
-def _show_words(made: "Keys", words_file: Path | None) -> None:
-    from ddtp.cli import files, print_err
-
-    each = made.words().split()
-    if words_file is not None:
-        rows = (" ".join(each[n : n + 6]) for n in range(0, len(each), 6))
-        files.write_secret(words_file, ("\n".join(rows) + "\n").encode())
-        return
-    print_err(console().say("wallet.your_words"))
-    for n in range(0, len(each), 4):
-        print_err("  ".join(f"{i + 1:>2} {each[i]:<10}" for i in range(n, n + 4)))
-
-
-def _print_made(home: Path, vault: Path, words_file: Path | None, data: bytes) -> None:
+def _check_network(data: bytes) -> None:
+    """Refuse a network file that does not hold, before anything is made."""
     from ddtp import network
 
     statements = network.decode_file(data)
-    trusted = network.walk(network.first(statements[0]), statements)
-    said = [
-        console().say("wallet.made", home=home, vault=vault),
-        console().say("wallet.network", fingerprint=trusted.name.text),
-    ]
-    if words_file is not None:
-        said.append(console().say("wallet.words_in", file=words_file))
-    said.append("ddtp wallet collect LINK")
-    console().result(
-        {
-            "schema": "ddtp.wallet.init/1",
-            "home": str(home),
-            "vault": str(vault),
-            "words_file": None if words_file is None else str(words_file),
-            "network": trusted.name.text,
-            "network_version": trusted.version,
-        },
-        "\n".join(said),
-    )
-
-
-def _print_arrived(arrived: "Arrived") -> int:
-    from ddtp.words.verdict import explain
-    from holder import lines
-
-    language = console().language
-    explained = explain(arrived.verdict, language)
-    row = arrived.row
-    console().result(
-        {
-            "schema": "ddtp.wallet.added/1",
-            **lines.package_fields(arrived.id, row),
-            "checks": [
-                {"rule": check.rule, "result": check.result.value, "broken": check.broken}
-                for check in arrived.verdict.checks
-            ],
-        },
-        f"{console().say('wallet.added')}  {lines.package_line(arrived.id, row, language)}\n"
-        f"{explained.headline}",
-    )
-    return exits.of_outcome(arrived.verdict.outcome)
-
-
-def _print_shared(kept: "Transfer", name: str) -> int:
-    from ddtp.receipt import Receipt
-    from ddtp.transfer import State
-    from holder import lines
-
-    row = kept.row()
-    fields = {
-        "schema": "ddtp.wallet.share/1",
-        "transfer": kept.id,
-        **lines.transfer_fields(kept.id, row),
-        "link": kept.link,
-    }
-    if kept.state is State.VERIFIED:
-        text = console().say("wallet.sent_verified", name=safe(name), id=kept.id[: lines.SHORT])
-        if kept.link is not None:
-            text += "\n" + console().say("wallet.return_link", link=safe(kept.link))
-    elif kept.state is State.NOT_VERIFIED and kept.receipt is not None:
-        reasons = ", ".join(Receipt.open(kept.receipt).reasons)
-        text = console().say("wallet.sent_not_verified", name=safe(name), reasons=safe(reasons))
-    else:
-        text = console().say(f"wallet.state_{kept.state.value}")
-    console().result(fields, text)
-    return exits.OK if kept.state is State.VERIFIED else exits.NEGATIVE
-
-
-def _print_withdrawn(done: "list[Transfer]") -> None:
-    from ddtp.receipt import Erasure
-    from holder import lines
-    from holder.sheet import moment
-
-    said = []
-    for each in done:
-        erasures = [Erasure.open(data) for data in each.erasures]
-        erased = sorted({what for erasure in erasures for what in erasure.erased})
-        name = safe(each.asked.issuer)
-        said.append(console().say("wallet.withdrawn", name=name, erased=safe(", ".join(erased))))
-        said += [
-            console().say(
-                "wallet.kept",
-                name=name,
-                what=safe(kept.what),
-                until=moment(kept.until),
-                law=safe(kept.law),
-            )
-            for kept in {kept for erasure in erasures for kept in erasure.kept}
-        ]
-    console().result(
-        {
-            "schema": "ddtp.wallet.withdraw/1",
-            "transfers": [lines.transfer_fields(each.id, each.row()) for each in done],
-        },
-        "\n".join(said) or console().say("wallet.nothing_to_withdraw"),
-    )
+    network.walk(network.first(statements[0]), statements)

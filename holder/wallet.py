@@ -13,10 +13,9 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from chain.client import RemoteLog
 from chain.registry import Registry
 from chain.view import View
 from ddtp import http, seal
@@ -29,11 +28,13 @@ from ddtp.package import Package, Statement
 from ddtp.policy import Policy
 from ddtp.record import CLAIM, DOCUMENT, SECTION, Item, document_of
 from ddtp.verify import Verdict
-from ddtp.web import Client
 from holder import keys
 from holder.consent import Held
 from holder.keys import Keys
 from holder.vault import Row, Vault
+
+if TYPE_CHECKING:  # what calls nobody, such as a list, starts without it
+    from ddtp.web import Client
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Wallet:
     """One wallet, unlocked.
 
     Attributes:
-        client: What calls go out through; within its `async with` where anything is called.
+        calls: What calls go out through, or None where nobody is called.
         clock: Says the Unix time.
     """
 
@@ -72,8 +73,15 @@ class Wallet:
     settings: Settings
     keys: Keys
     vault: Vault
-    client: Client
+    calls: "Client | None"
     clock: Callable[[], int]
+
+    @property
+    def client(self) -> "Client":
+        """What calls go out through; it is used within its `async with`."""
+        if self.calls is None:
+            raise RuntimeError("this wallet was opened to call nobody")
+        return self.calls
 
     @property
     def policy(self) -> Policy:
@@ -116,6 +124,8 @@ class Wallet:
         def reach(network: Network, origin: str) -> Registry:
             if endpoint is None:
                 raise Unanswered("view.4", f"{origin} was not asked")
+            from chain.client import RemoteLog  # slow to import, and only called when asked
+
             base = f"{endpoint}/logs/{quote(origin, safe='')}"
             return RemoteLog(base, origin, self.client)
 
@@ -299,7 +309,11 @@ def unlock(home: Path, *, passphrase: Callable[[], str], identity: str | None) -
 
 
 def open_wallet(
-    home: Path, unlocked: Keys, client: Client, clock: Callable[[], int], environ: Mapping[str, str]
+    home: Path,
+    unlocked: Keys,
+    calls: "Client | None",
+    clock: Callable[[], int],
+    environ: Mapping[str, str],
 ) -> Wallet:
     """Return the wallet of a home.
 
@@ -309,7 +323,7 @@ def open_wallet(
     """
     found = settings.read(Settings, "wallet", home / "settings.toml", environ)
     vault = Vault(found.vault, unlocked.vault_identity, unlocked.vault_names)
-    return Wallet(home=home, settings=found, keys=unlocked, vault=vault, client=client, clock=clock)
+    return Wallet(home=home, settings=found, keys=unlocked, vault=vault, calls=calls, clock=clock)
 
 
 def rebuild(wallet: Wallet, transfers: Callable[[bytes], tuple[str, Row]]) -> int:

@@ -715,7 +715,7 @@ async def test_the_wallet_never_calls_a_log(journey: Journey) -> None:
             return await super().call(route, base, *rest, **more)  # type: ignore[arg-type]
 
     async with Telling() as client:
-        journey.wallet = replace(journey.wallet, client=client)
+        journey.wallet = replace(journey.wallet, calls=client)
         await journey.collected()
         transfer = await journey.shared(journey.ask())
         await withdraw(journey.wallet, transfer)

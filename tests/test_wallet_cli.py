@@ -132,6 +132,18 @@ async def test_wallet_3_init_leaves_a_wallet_that_is_there(shell: Shell) -> None
     assert not (shell.folder / "words2.txt").exists()
 
 
+async def test_init_with_a_file_that_is_no_network_makes_nothing(shell: Shell) -> None:
+    file = shell.folder / "network.pdf"
+    file.write_bytes(PDF)
+    done = await shell.run(
+        "init", "--network", str(file), "--words-file", str(shell.folder / "words2.txt"),
+        home=shell.folder / "second",
+    )  # fmt: skip
+    assert done.code == 4
+    assert not (shell.folder / "words2.txt").exists()
+    assert not (shell.folder / "second").exists()
+
+
 async def test_init_without_a_place_for_the_words_makes_nothing(shell: Shell) -> None:
     done = await shell.run(
         "init", "--network", str(shell.journey.town.network), home=shell.folder / "second"

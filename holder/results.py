@@ -1,0 +1,119 @@
+"""How `ddtp wallet` ends: the result of a command, for people and as one JSON document."""
+
+from pathlib import Path
+
+from ddtp import network
+from ddtp.cli import console, exits, files, print_err, safe
+from ddtp.receipt import Erasure, Receipt
+from ddtp.transfer import State
+from ddtp.words.verdict import explain
+from holder import lines
+from holder.collect import Arrived
+from holder.history import Transfer
+from holder.keys import Keys
+from holder.sheet import moment
+
+
+def show_words(made: Keys, words_file: Path | None) -> None:
+    """Show the recovery words on the terminal, or write them into a file for their owner."""
+    each = made.words().split()
+    if words_file is not None:
+        rows = (" ".join(each[n : n + 6]) for n in range(0, len(each), 6))
+        files.write_secret(words_file, ("\n".join(rows) + "\n").encode())
+        return
+    print_err(console().say("wallet.your_words"))
+    for n in range(0, len(each), 4):
+        print_err("  ".join(f"{i + 1:>2} {each[i]:<10}" for i in range(n, n + 4)))
+
+
+def print_made(home: Path, vault: Path, words_file: Path | None, data: bytes) -> None:
+    """Print where a new wallet is, and which network it trusts."""
+    statements = network.decode_file(data)
+    trusted = network.walk(network.first(statements[0]), statements)
+    said = [
+        console().say("wallet.made", home=home, vault=vault),
+        console().say("wallet.network", fingerprint=trusted.name.text),
+    ]
+    if words_file is not None:
+        said.append(console().say("wallet.words_in", file=words_file))
+    said.append("ddtp wallet collect LINK")
+    console().result(
+        {
+            "schema": "ddtp.wallet.init/1",
+            "home": str(home),
+            "vault": str(vault),
+            "words_file": None if words_file is None else str(words_file),
+            "network": trusted.name.text,
+            "network_version": trusted.version,
+        },
+        "\n".join(said),
+    )
+
+
+def print_arrived(arrived: Arrived) -> int:
+    """Print a package that came and what checking it gave; return the exit code."""
+    language = console().language
+    explained = explain(arrived.verdict, language)
+    row = arrived.row
+    console().result(
+        {
+            "schema": "ddtp.wallet.added/1",
+            **lines.package_fields(arrived.id, row),
+            "checks": [
+                {"rule": check.rule, "result": check.result.value, "broken": check.broken}
+                for check in arrived.verdict.checks
+            ],
+        },
+        f"{console().say('wallet.added')}  {lines.package_line(arrived.id, row, language)}\n"
+        f"{explained.headline}",
+    )
+    return exits.of_outcome(arrived.verdict.outcome)
+
+
+def print_shared(kept: Transfer, name: str) -> int:
+    """Print what became of a transfer; return the exit code."""
+    row = kept.row()
+    fields = {
+        "schema": "ddtp.wallet.share/1",
+        "transfer": kept.id,
+        **lines.transfer_fields(kept.id, row),
+        "link": kept.link,
+    }
+    if kept.state is State.VERIFIED:
+        text = console().say("wallet.sent_verified", name=safe(name), id=kept.id[: lines.SHORT])
+        if kept.link is not None:
+            text += "\n" + console().say("wallet.return_link", link=safe(kept.link))
+    elif kept.state is State.NOT_VERIFIED and kept.receipt is not None:
+        reasons = ", ".join(Receipt.open(kept.receipt).reasons)
+        text = console().say("wallet.sent_not_verified", name=safe(name), reasons=safe(reasons))
+    else:
+        text = console().say(f"wallet.state_{kept.state.value}")
+    console().result(fields, text)
+    return exits.OK if kept.state is State.VERIFIED else exits.NEGATIVE
+
+
+def print_withdrawn(done: list[Transfer]) -> None:
+    """Print what was withdrawn, what was erased, and what is kept by which law."""
+    said = []
+    for each in done:
+        erasures = [Erasure.open(data) for data in each.erasures]
+        erased = sorted({what for erasure in erasures for what in erasure.erased})
+        name = safe(each.asked.issuer)
+        said.append(console().say("wallet.withdrawn", name=name, erased=safe(", ".join(erased))))
+        said += [
+            console().say(
+                "wallet.kept",
+                name=name,
+                what=safe(kept.what),
+                until=moment(kept.until),
+                law=safe(kept.law),
+            )
+            for kept in {kept for erasure in erasures for kept in erasure.kept}
+        ]
+    console().result(
+        {
+            "schema": "ddtp.wallet.withdraw/1",
+            "transfers": [lines.transfer_fields(each.id, each.row()) for each in done],
+        },
+        "\n".join(said) or console().say("wallet.nothing_to_withdraw"),
+    )
