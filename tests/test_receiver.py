@@ -120,7 +120,7 @@ async def test_template_3_no_more_is_asked_than_the_template_allows(
     town: Lending, what: str, seconds: int
 ) -> None:
     with pytest.raises(DDTPError) as refused:
-        town.ask(TEMPLATE, session=None, **{what: seconds})  # type: ignore[arg-type]  # a field
+        town.ask(TEMPLATE, session=None, **{what: seconds})
     assert refused.value.rule == "template.3"
 
 
