@@ -120,7 +120,7 @@ def serve(home: Path | None, port: int | None) -> int:
 
 
 async def _serve(place: Path, port: int | None) -> int:
-    from chain.home import Home
+    from chain.home import CARD, Home
     from chain.server import Front, refreshed
     from ddtp import web
 
@@ -139,6 +139,10 @@ async def _serve(place: Path, port: int | None) -> int:
                 names=names,
             ) as server,
         ):
+            if chosen.origin not in [row.origin for row in home.view.network.logs]:
+                console().notice(
+                    f"{chosen.origin} is not in the network yet: ddtp trust admit {place / CARD}"
+                )
             waiting = asyncio.create_task(web.until_stopped())
             await asyncio.sleep(0)  # signals are ours before anybody is told that we serve
             console().result(

@@ -119,6 +119,7 @@ class Log:
         self._store = store
         self._signed = signed
         self._in_doubt = False
+        self._closing = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="log writer", daemon=True)
 
@@ -173,6 +174,7 @@ class Log:
 
     def close(self) -> None:
         """Write what waits, then let go of the files."""
+        self._closing = True
         self._jobs.put(None)
         self._writer.join()
         self._store.close()
@@ -268,6 +270,8 @@ class Log:
             raise DDTPError("log.16", f"{self._origin} takes no more entries")
 
     async def _append(self, writes: Sequence[_Write]) -> list[int]:
+        if self._closing or not self._writer.is_alive():
+            raise Unanswered("log.13", f"{self._origin} is closed")
         done: Future[list[int]] = Future()
         self._jobs.put(_Job(writes, done))
         return await asyncio.wrap_future(done)

@@ -168,11 +168,13 @@ class View:
         statements, newest = self.walk(network_file)
         if newest.version > self._network.version:
             known = self._network.version
-            added = statements[known - newest.version :]
-            self._statements = (*self._statements, *added)
-            files.write(self._folder / NETWORK_FILE, self.network_file, force=True)
+            self._statements = (*self._statements, *statements[known - newest.version :])
             self._network = newest
             self._heads.clear()  # keys, witnesses and ends may have changed
+            # Another process may have kept a newer one meanwhile; that one stays.
+            _, kept = _read_walk(self._folder)
+            if kept.version < newest.version:
+                files.write(self._folder / NETWORK_FILE, self.network_file, force=True)
         return self._network
 
     def registry(self, origin: str) -> Registry:

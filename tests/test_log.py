@@ -261,6 +261,13 @@ async def test_log_13_a_full_disk_is_unanswered_and_loses_nothing(town: Town) ->
     assert len(found) == 2_000
 
 
+async def test_log_13_a_closed_log_is_unanswered(town: Town) -> None:
+    closed = log_of(town)
+    await town.stop_log()
+    with pytest.raises(Unanswered, match=re.escape("(log.13)")):
+        await closed.revoke(0, bytes(32), 0)
+
+
 async def test_log_16_a_log_that_ended_takes_no_more(town: Town) -> None:
     head = note.Checkpoint.decode(note.parse(await log_of(town).checkpoint()).text)
     governor = town.network.parent

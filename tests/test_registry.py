@@ -13,7 +13,7 @@ import pytest
 from chain.client import RemoteLog
 from chain.log import Log
 from chain.registry import Registry
-from ddtp import entry, evidence, merkle, network, note, status
+from ddtp import entry, evidence, http, merkle, network, note, status
 from ddtp.entry import Entry, Granted, Issued, Used
 from ddtp.errors import (
     ConflictError,
@@ -523,6 +523,22 @@ async def test_log_2_what_is_no_log_is_unanswered(tmp_path: Path) -> None:
         registry = RemoteLog(town.log_url + "/nowhere", ORIGIN, town.client)
         with refused(Unanswered, "log.2"):
             await registry.evidence(0)
+
+
+@pytest.mark.parametrize("path", ["evidence/abc", "evidence/-1", "evidence/1e3", "consistency/1/x"])
+async def test_log_12_an_index_in_a_call_is_a_number(tmp_path: Path, path: str) -> None:
+    async with open_town(tmp_path) as town:
+        with refused(DDTPError, "log.12"):
+            await town.client.get(http.EVIDENCE_OF, f"{town.log_url}/{path}")
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00", b"\x84\x04\x00\x40\x00", bytes(300)])
+async def test_any_bytes_for_a_revocation_are_refused_by_a_rule(
+    tmp_path: Path, body: bytes
+) -> None:
+    async with open_town(tmp_path) as town:
+        with pytest.raises(DDTPError):
+            await town.client.call(http.REVOKE, town.log_url, body)
 
 
 async def test_any_bytes_for_a_submission_are_refused_by_a_rule(place: Place) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -15,8 +16,9 @@ from chain.governance import Governor
 from chain.home import LOG
 from chain.log import Log
 from chain.registry import Registry
+from chain.relay import relays
 from chain.view import View
-from ddtp import entry, network, verify
+from ddtp import entry, http, network, verify
 from ddtp.entry import Entry, Granted, Issued
 from ddtp.errors import (
     ConflictError,
@@ -35,6 +37,7 @@ from ddtp.package import Package, leaves_of, tree_root
 from ddtp.package import Statement as Issue
 from ddtp.policy import Policy
 from ddtp.verify import Absent, Answer
+from ddtp.web import application, serve
 from tests.builders import HOLDER_KEY, RECORD, key, salts_of
 from tests.test_registry import BANK, BANK_KEY, LENDER, LENDER_KEY, granted, issued, secret, used
 from tests.town import ORIGIN, Town, card_of, open_town
@@ -347,6 +350,70 @@ async def test_log_3_a_second_use_is_a_conflict_through_the_view_too(view: View)
     await register(view, used(grant.registration.index, "receipt"))
     with refused(ConflictError, "log.3"):
         await register(view, used(grant.registration.index, "another"))
+
+
+async def test_a_version_that_another_process_kept_is_not_written_over(town: Town) -> None:
+    one, other = town.view("shared"), town.view("shared")
+    town.admit(card_of("did:web:a.example", key("a"), [Role.ISSUE]))
+    older = town.network.read_bytes()
+    town.admit(card_of("did:web:b.example", key("b"), [Role.ISSUE]))
+    newest = await one.refresh()
+    await other.follow(older)
+    assert town.view("shared").network == newest
+
+
+# Relays
+
+
+@pytest.fixture
+async def wallet(town: Town, view: View) -> AsyncIterator[View]:
+    """Return a view that reads the log through the relay of an institution."""
+    async with serve(application(relays(view))) as server:
+        yield town.view("wallet", url=f"{server.url}/logs/{quote(ORIGIN, safe='')}")
+
+
+async def test_a_wallet_reads_evidence_through_a_relay(view: View, wallet: View) -> None:
+    (package,) = await register(view, issued("package"))
+    found = await wallet.evidence(ORIGIN, package.registration.index)
+    assert found.registration.entry == package.registration.entry
+
+
+async def test_a_wallet_joins_heads_through_a_relay(view: View, wallet: View) -> None:
+    (early,) = await register(view, issued("early"))
+    await register(view, issued("late"))
+    await wallet.evidence(ORIGIN, 0)
+    await ask(wallet, issued("early"), early.encode())
+    assert size_of(early.status.checkpoint) in wallet.joined[ORIGIN]
+
+
+async def test_log_2_a_relay_looks_nobody_up(view: View, wallet: View) -> None:
+    await register(view, issued("package"))
+    assert is_unanswered(await ask(wallet, issued("package")), "log.2")
+
+
+async def test_a_relay_says_that_the_log_is_away(town: Town, wallet: View) -> None:
+    await town.stop_log()
+    with refused(Unanswered, "log.2"):
+        await wallet.evidence(ORIGIN, 0)
+
+
+async def test_log_1_a_relay_hands_on_what_the_log_refuses(wallet: View) -> None:
+    with refused(DDTPError, "log.1"):
+        await wallet.evidence(ORIGIN, 10_000)
+
+
+async def test_a_relay_serves_the_network_and_the_newest_checkpoint(town: Town, view: View) -> None:
+    async with serve(application(relays(view))) as server:
+        assert await town.client.call(http.NETWORK_FILE, server.url) == view.network_file
+        served = await town.client.call(http.RELAYED_CHECKPOINT, server.url, origin=ORIGIN)
+    assert town.log is not None
+    assert served == await town.log.checkpoint()
+
+
+async def test_network_7_a_relay_knows_no_other_logs(town: Town, view: View) -> None:
+    async with serve(application(relays(view))) as server:
+        with refused(DDTPError, "network.7"):
+            await town.client.call(http.RELAYED_CHECKPOINT, server.url, origin="other.example/1")
 
 
 # Logs that lie
