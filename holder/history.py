@@ -4,8 +4,10 @@ The vault keeps one file a transfer, with the signed objects of both sides and t
 what was shown, never a value. Every step of a transfer is stored before the next is taken.
 """
 
+import contextlib
 import secrets
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
@@ -216,23 +218,38 @@ def store(wallet: Wallet, transfer: Transfer) -> Transfer:
 def remember(wallet: Wallet, data: bytes) -> Transfer:
     """Return the transfer that is under way for a request, a new one when there is none."""
     text = Fingerprint.of(data).text
-    for identity, row in wallet.rows("transfer").items():
-        if row.get("request") == text:
-            found = load(wallet, identity)
-            if found.state is State.VERIFIED or found.state not in _OVER:
-                return found
-    now = wallet.clock()
-    return store(
-        wallet,
-        Transfer(
+    with wallet.vault.lock("transfers"):
+        for identity, row in wallet.rows("transfer").items():
+            if row.get("request") == text:
+                found = load(wallet, identity)
+                if found.state is State.VERIFIED or found.state not in _OVER:
+                    return found
+        now = wallet.clock()
+        made = Transfer(
             id=secrets.token_hex(8), state=State.ASKED, met_at=now, changed_at=now, request=data
-        ),
-    )
+        )
+        return store(wallet, made)
 
 
 def decline(wallet: Wallet, transfer: Transfer) -> Transfer:
-    """Note that the holder said no; nobody is told."""
-    return store(wallet, replace(transfer, state=after(transfer.state, Event.DECLINE)))
+    """Note that the holder said no; nobody is told.
+
+    Raises:
+        ConflictError: transfer.1, he said yes meanwhile.
+    """
+    with turn(wallet, transfer) as latest:
+        return store(wallet, replace(latest, state=after(latest.state, Event.DECLINE)))
+
+
+@contextlib.contextmanager
+def turn(wallet: Wallet, transfer: Transfer) -> Iterator[Transfer]:
+    """Give a transfer as it stands now, and keep other wallets from it while the block runs.
+
+    Raises:
+        StorageError: vault.3, another one is at it.
+    """
+    with wallet.vault.lock(f"transfer-{transfer.id}"):
+        yield load(wallet, transfer.id)
 
 
 def note_refused(wallet: Wallet, place: str, error: DDTPError) -> None:

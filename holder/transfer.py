@@ -31,7 +31,7 @@ from ddtp.request import Request
 from ddtp.submission import Registration as Registering
 from ddtp.transfer import Event, State, after
 from holder.consent import Choice, Held, name_of, shown
-from holder.history import Given, Transfer, load, store
+from holder.history import Given, Transfer, load, store, turn
 from holder.vault import HashingWriter
 from holder.wallet import Wallet
 
@@ -48,37 +48,40 @@ def consent(wallet: Wallet, transfer: Transfer, plan: Sequence[Choice]) -> Trans
     Raises:
         ConflictError: transfer.1, the transfer is past that.
     """
-    state = after(transfer.state, Event.GRANT)
-    asked = transfer.asked
-    together = tuple(choice.held.fingerprint for choice in plan)
-    given = []
-    for choice in plan:
-        leaves = [choice.held.package.leaves[index] for index in choice.indices]
-        cti = secrets.token_bytes(grants.CTI_BYTES)
-        now = wallet.clock()
-        made = Grant(
-            cti=cti,
-            audience=asked.issuer,
-            issued_at=now,
-            expires_at=max(now + 1, min(asked.expires_at, now + GRANT_SECONDS)),
-            request=Fingerprint.of(transfer.request),
-            packages=together,
-            disclosed=disclosed_digest(choice.indices, list(map(merkle.leaf_hash, leaves))),
-            lock=entry.lock_of(wallet.keys.revocation_key(cti)),
-            log=asked.log,
-        )
-        key = wallet.keys.holder(wallet.holder_number(choice.held.fingerprint.digest.hex()))
-        given.append(
-            Given(
-                package=choice.held.fingerprint,
-                indices=choice.indices,
-                names=tuple(dict.fromkeys(_name(item) for item in choice.items)),
-                grant=key.grant(made),
-                granted=None,
-                documents=(),
-            )
-        )
-    return store(wallet, replace(transfer, state=state, given=tuple(given)))
+    with turn(wallet, transfer) as latest:
+        state = after(latest.state, Event.GRANT)
+        together = tuple(choice.held.fingerprint for choice in plan)
+        given = tuple(_give(wallet, latest, choice, together) for choice in plan)
+        return store(wallet, replace(latest, state=state, given=given))
+
+
+def _give(
+    wallet: Wallet, transfer: Transfer, choice: Choice, together: tuple[Fingerprint, ...]
+) -> Given:
+    """Return the signed grant of one package's chosen items."""
+    asked, now = transfer.asked, wallet.clock()
+    leaves = [choice.held.package.leaves[index] for index in choice.indices]
+    cti = secrets.token_bytes(grants.CTI_BYTES)
+    made = Grant(
+        cti=cti,
+        audience=asked.issuer,
+        issued_at=now,
+        expires_at=max(now + 1, min(asked.expires_at, now + GRANT_SECONDS)),
+        request=Fingerprint.of(transfer.request),
+        packages=together,
+        disclosed=disclosed_digest(choice.indices, list(map(merkle.leaf_hash, leaves))),
+        lock=entry.lock_of(wallet.keys.revocation_key(cti)),
+        log=asked.log,
+    )
+    key = wallet.keys.holder(wallet.holder_number(choice.held.fingerprint.digest.hex()))
+    return Given(
+        package=choice.held.fingerprint,
+        indices=choice.indices,
+        names=tuple(dict.fromkeys(_name(item) for item in choice.items)),
+        grant=key.grant(made),
+        granted=None,
+        documents=(),
+    )
 
 
 def _name(item: Item) -> str:
@@ -102,8 +105,8 @@ async def send(wallet: Wallet, transfer: Transfer, advance: Advance) -> Transfer
             wallet.14, grant.7, receipt.2 and others. The transfer is kept as it stands.
         Unanswered: Somebody could not answer; the same call again goes on.
     """
-    with wallet.vault.lock(f"transfer-{transfer.id}"):
-        transfer = load(wallet, transfer.id)
+    with turn(wallet, transfer) as latest:
+        transfer = latest
         _, endpoint = transfer.place
         async with wallet.partner(endpoint) as view:
             view.network.check_current(wallet.clock())

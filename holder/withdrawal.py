@@ -19,7 +19,7 @@ from ddtp.receipt import Erasure
 from ddtp.request import Request
 from ddtp.submission import Withdrawal
 from ddtp.transfer import Event, after
-from holder.history import Given, Transfer, load, store
+from holder.history import Given, Transfer, store, turn
 from holder.wallet import Wallet
 
 FIRST_PAUSE: Final = 1.0
@@ -40,9 +40,8 @@ async def withdraw(wallet: Wallet, transfer: Transfer, *, patience: float = 0) -
             wallet.16, the erasure is for something else, or the log shows no revocation.
         Unanswered: It did not answer in time; the transfer waits to be withdrawn again.
     """
-    with wallet.vault.lock(f"transfer-{transfer.id}"):
-        transfer = load(wallet, transfer.id)
-        transfer = store(wallet, replace(transfer, state=after(transfer.state, Event.WITHDRAW)))
+    with turn(wallet, transfer) as latest:
+        transfer = store(wallet, replace(latest, state=after(latest.state, Event.WITHDRAW)))
         until = asyncio.get_running_loop().time() + patience
         pause = FIRST_PAUSE
         while True:

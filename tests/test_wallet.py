@@ -36,10 +36,10 @@ from holder import wallet as wallets
 from holder.collect import Arrived, add, check, collect, parse_link
 from holder.consent import Wish
 from holder.export import file_name, to_folder, to_zip
-from holder.history import Transfer, decline, load, note_refused, remember, row_of
+from holder.history import Transfer, decline, load, note_refused, remember, row_of, turn
 from holder.keys import Keys
 from holder.meeting import check_code, meet
-from holder.transfer import send
+from holder.transfer import consent, send
 from holder.wallet import rebuild
 from holder.withdrawal import withdraw
 from receiver.requests import Made
@@ -1003,6 +1003,29 @@ async def test_an_answered_request_is_not_answered_again(journey: Journey) -> No
     done = await journey.shared(made)
     assert remember(journey.wallet, made.signed).id == done.id
     assert await broken_rule(journey.granted(made)) == "transfer.1"
+
+
+async def test_a_second_yes_changes_nothing_of_the_first(journey: Journey) -> None:
+    await journey.collected()
+    made = journey.ask()
+    seen = remember(journey.wallet, made.signed)
+    done = await journey.shared(made)
+    with pytest.raises(DDTPError) as caught:
+        consent(journey.wallet, seen, journey.plan(made))
+    assert caught.value.rule == "transfer.1"
+    assert load(journey.wallet, done.id) == done
+
+
+async def test_vault_3_two_wallets_do_not_send_one_transfer_at_once(
+    journey: Journey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holder.vault.LOCK_SECONDS", 0.1)
+    await journey.collected()
+    transfer = await journey.granted(journey.ask())
+    second = opened(journey.town, journey.wallet.home)
+    with turn(second, transfer):
+        assert await broken_rule(send(journey.wallet, transfer, ignore)) == "vault.3"
+    assert (await send(journey.wallet, transfer, ignore)).state is State.VERIFIED
 
 
 async def test_a_refused_request_is_noted_with_its_rule_and_no_path(journey: Journey) -> None:
