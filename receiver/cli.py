@@ -54,7 +54,7 @@ def receiver() -> None:
     help="The network file, whose governors are trusted from now on.",
 )
 @click.option("--source", help="Path or URL of newer network files; that file when not given.")
-@click.option("--endpoint", default="http://127.0.0.1:8442", show_default=True)
+@click.option("--endpoint", help="URL under which wallets reach us; this machine's when not given.")
 @click.option("--jurisdiction", default="MO", show_default=True)
 @click.option("--log", "origin", default="", help="Origin of the log for grants.")
 @click.option("--purpose", "purposes", multiple=True, help="A purpose we may ask for; none: all.")
@@ -66,7 +66,7 @@ def init(
     names: tuple[str, ...],
     network_file: Path,
     source: str | None,
-    endpoint: str,
+    endpoint: str | None,
     jurisdiction: str,
     origin: str,
     purposes: tuple[str, ...],
@@ -83,7 +83,7 @@ def init(
         member=MemberID(member),
         names=dict(map(_named, names)),
         jurisdiction=jurisdiction,
-        endpoint=endpoint,
+        endpoint=endpoint or f"http://127.0.0.1:{port}",
         purposes=purposes,
     )
     card = homes.create(

@@ -230,17 +230,21 @@ class Desk:
         return case, await asyncio.to_thread(examine, case)
 
     async def _registered(self, came: "_Came", shown: Shown) -> Shown:
-        """Register a grant that came without evidence, as one carried by a file does."""
+        """Register a grant that came without evidence, as one carried by a file does.
+
+        Where that is refused the verdict says what is wrong: the answer is signed all the same.
+        """
         if shown.granted is not None:
             return shown
         try:
             statement = Statement.open(shown.statement)
             grant = Grant.open(shown.grant, statement.holder)
             check_request(grant, came.asked.request)
+            evidence = await self._register(
+                came.asked, came.request, Fingerprint.of(shown.grant), grant.lock
+            )
         except DDTPError:
-            return shown  # the verdict will say what is wrong with it
-        fingerprint = Fingerprint.of(shown.grant)
-        evidence = await self._register(came.asked, came.request, fingerprint, grant.lock)
+            return shown
         return replace(shown, granted=evidence.encode())
 
     def _documents(self, came: "_Came") -> list[dict[int, Found]]:

@@ -133,7 +133,12 @@ class Retention:
         cases = await asyncio.to_thread(self.desk.cases.listing)
         for asked in cases:
             async with self.desk.turn(asked.id):
-                why = await self._sweep(asked, now)
+                try:
+                    why = await self._sweep(asked, now)
+                except (DDTPError, OSError) as error:
+                    # One case that cannot go must not keep the others.
+                    log.warning("not erased", extra={"error": type(error).__name__})
+                    why = ""
             if why:
                 log.info("erased", extra={"fingerprint": asked.request.text})
                 gone.append(Gone(id=asked.id, why=why))
@@ -174,7 +179,7 @@ class Retention:
         for request_id, grant in await asyncio.to_thread(self.desk.cases.withdrawals):
             try:
                 await self._again(request_id, grant)
-            except Unanswered as error:
+            except (DDTPError, Unanswered) as error:
                 log.info("not yet", extra={"rule": error.rule})
             else:
                 gone.append(Gone(id=request_id, why="withdrawn"))

@@ -392,6 +392,16 @@ async def test_a_broken_grant_that_comes_unregistered_is_not_registered(town: Le
     assert len(granted(town)) == size
 
 
+async def test_an_unregistered_grant_to_an_answered_request_is_not_verified(
+    town: Lending,
+) -> None:
+    made = town.ask()
+    package = await town.issue()
+    await present(town, made, await town.grant(made, [package], name="one"))
+    _, receipt = opened(await present(town, made, prepare(made, [package], name="two")))
+    assert "request.7" in receipt.reasons
+
+
 # Several packages
 
 

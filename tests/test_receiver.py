@@ -737,6 +737,20 @@ async def test_an_expired_request_is_answered_as_not_verified(town: Lending) -> 
     assert "request.3" in receipt.reasons
 
 
+async def test_a_case_that_cannot_go_does_not_keep_the_others(town: Lending) -> None:
+    stuck = town.ask()
+    town.clock.now += 1
+    made = town.ask()
+    folder = town.home.desk.folders.of(stuck.id).path
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.rmdir()
+    folder.symlink_to("nowhere")
+    (folder.parent / "nowhere").mkdir()
+    town.clock.now += 2 * DAY
+    assert Gone(id=made.id, why="expired") in await town.home.retention.sweep()
+
+
 async def test_a_folder_of_no_case_is_swept(town: Lending) -> None:
     stray = town.home.desk.folders.of("0" * 32)
     stray.make(b"request", "identity")

@@ -84,6 +84,7 @@ def test_init_makes_a_home_and_a_card(tmp_path: Path) -> None:
     card = Path(done.json["card"])
     assert done.json["fingerprint"] == Fingerprint.of(card.read_bytes()).text
     assert "ddtp trust admit" in done.err
+    assert 'endpoint = "http://127.0.0.1:8442"' in (shell.home / "settings.toml").read_text()
     again = shell.run(*words, "--network", str(network_file))
     assert again.code == 6
     assert "receiver-home" in again.err
