@@ -39,7 +39,8 @@ def nodes_of(hashes: Sequence[bytes]) -> Nodes:
     levels = [list(hashes)]
     while len(levels[-1]) > 1:
         below = levels[-1]
-        levels.append([node_hash(*below[i : i + 2]) for i in range(0, len(below) - 1, 2)])
+        pairs = zip(below[::2], below[1::2], strict=False)  # the last may stand alone
+        levels.append([sha256(b"\x01" + left + right).digest() for left, right in pairs])
     return lambda level, index: levels[level][index]
 
 

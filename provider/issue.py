@@ -159,13 +159,13 @@ class Provider:
                 await asyncio.to_thread(
                     self._keep, documents[document.name], document.sha256, document.size
                 )
-            made, leaves = await self._make(record, holder, valid_seconds, key, digest)
+            made, leaves, issued = await self._make(record, holder, valid_seconds, key, digest)
             row = await self._store.write(store.add_package(made))
             if row is made:
-                return await self._registered(row, leaves)
+                return await self._registered(row, leaves, issued)
         if row.digest != digest:
             raise ConflictError("provider.5", "this key stands for another record or holder")
-        return await self._registered(row, _cut(row))
+        return await self._registered(row, _cut(row), self._entry(row))
 
     async def of_key(self, key: str) -> tuple[KeyID, Package] | None:
         """Return the holder and the registered package that was issued by a key, if any.
@@ -175,7 +175,9 @@ class Provider:
             Unanswered: The log cannot say now.
         """
         row = self._store.package_by_key(key)
-        return None if row is None else (KeyID(row.holder), await self._registered(row, _cut(row)))
+        if row is None:
+            return None
+        return KeyID(row.holder), await self._registered(row, _cut(row), self._entry(row))
 
     async def revoke(self, fingerprint: Fingerprint, reason: int) -> Evidence:
         """Revoke a package, and return the evidence of the revocation.
@@ -208,14 +210,15 @@ class Provider:
         valid_seconds: int,
         key: str | None,
         digest: bytes | None,
-    ) -> tuple[Row, tuple[bytes, ...]]:
-        """Return a new package of a record as it will be kept, and its leaves."""
+    ) -> tuple[Row, tuple[bytes, ...], Issued]:
+        """Return a new package of a record as it will be kept, its leaves, and its entry."""
         now, cti = self._clock(), os.urandom(package.CTI_BYTES)
         salts = os.urandom(16 * size_of(record))
         if len(salts) < 16 * BIG_RECORD:
             leaves, root = _tree(record, salts)
         else:
             leaves, root = await asyncio.to_thread(_tree, record, salts)
+        lock = entry.lock_of(entry.revocation_key(self._issuer.revocation_secret, cti))
         statement = Statement(
             issuer=self._issuer.member,
             key_id=self._issuer.signer.key_id,
@@ -228,11 +231,12 @@ class Provider:
             size=len(leaves),
             basis=OWN_RECORD,
             source=None,
-            lock=entry.lock_of(entry.revocation_key(self._issuer.revocation_secret, cti)),
+            lock=lock,
             log=self._issuer.log,
         ).sign(self._issuer.signer)
+        fingerprint = Fingerprint.of(statement)
         row = Row(
-            fingerprint=Fingerprint.of(statement),
+            fingerprint=fingerprint,
             key=key,
             digest=digest,
             type=record.type,
@@ -249,13 +253,13 @@ class Provider:
             reason=None,
             revoked=0,
         )
-        return row, leaves
+        return row, leaves, Issued(fingerprint, lock, self._issuer.signer.key_id, entry.NOT_YET)
 
-    async def _registered(self, row: Row, leaves: tuple[bytes, ...]) -> Package:
+    async def _registered(self, row: Row, leaves: tuple[bytes, ...], issued: Issued) -> Package:
         """Return the package of a row, after its registration."""
         evidence = row.evidence
         if evidence is None:
-            proven, evidence = await self._register(self._entry(row))
+            proven, evidence = await self._register(issued)
             _check_time(row, entry.decode(proven.registration.entry))
         return Package(
             statement=row.statement,
