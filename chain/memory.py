@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS newest (origin TEXT PRIMARY KEY, size INTEGER, note B
 CREATE TABLE IF NOT EXISTS fork (origin TEXT, note BLOB, PRIMARY KEY (origin, note));
 """
 _LINE: Final = "SELECT size, root FROM line WHERE origin = ? ORDER BY size DESC LIMIT ?"
-_NEWEST: Final = "SELECT origin, note FROM newest"
+_NEWEST: Final = "SELECT origin, size, note FROM newest"
 _ADD: Final = "INSERT OR IGNORE INTO line (origin, size, root) VALUES (?, ?, ?)"
 _ADVANCE: Final = """
 INSERT INTO newest (origin, size, note) VALUES (?, ?, ?)
@@ -39,10 +39,12 @@ class Memory:
 
     def __init__(self, folder: Path) -> None:
         self._lines: dict[str, dict[int, bytes]] = {}
-        self._newest: dict[str, bytes] = {}
+        self._newest: dict[str, tuple[int, bytes]] = {}
+        self._waiting: list[tuple[str, int, bytes]] = []
         try:
             self._database = database.open_database(folder / FILE, _SCHEMA)
-            self._newest.update(self._database.execute(_NEWEST))
+            for origin, size, checkpoint in self._database.execute(_NEWEST):
+                self._newest[origin] = (size, checkpoint)
             for origin in self._newest:
                 self._lines[origin] = dict(self._database.execute(_LINE, (origin, MOST)))
         except (StorageError, DatabaseError) as error:
@@ -59,21 +61,38 @@ class Memory:
 
     def newest(self, origin: str) -> bytes | None:
         """Return the newest checkpoint of a log that we have seen."""
-        return self._newest.get(origin)
+        newest = self._newest.get(origin)
+        return None if newest is None else newest[1]
 
     def add(self, head: Head, checkpoint: bytes) -> None:
-        """Keep a head that was joined to the line, or begins it."""
+        """Keep a head that was joined to the line, or begins it; `flush` writes it."""
         origin, size = head.checkpoint.origin, head.checkpoint.size
         line = self._lines.setdefault(origin, {})
-        is_newest = size > max(line, default=-1)
+        newest = self._newest.get(origin)
+        if newest is None or size > newest[0]:
+            self._newest[origin] = (size, checkpoint)
         line[size] = head.checkpoint.root
-        if is_newest:
-            self._newest[origin] = checkpoint
-        self._execute("BEGIN IMMEDIATE")
-        self._execute(_ADD, origin, size, head.checkpoint.root)
-        if is_newest:
-            self._execute(_ADVANCE, origin, size, checkpoint)
-        self._execute("COMMIT")
+        self._waiting.append((origin, size, head.checkpoint.root))
+
+    def flush(self) -> None:
+        """Have all heads on the disk.
+
+        A commit for each head would cost a provider as much as registering does. Whoever
+        loses the last second of what he saw notices a fork of that second a head later.
+        """
+        if not self._waiting:
+            return
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany(_ADD, self._waiting)
+            for origin in {origin for origin, _, _ in self._waiting}:
+                self._database.execute(_ADVANCE, (origin, *self._newest[origin]))
+            self._database.execute("COMMIT")
+        except DatabaseError as error:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise StorageError("view.5", f"{FILE}: {error}") from error
+        self._waiting.clear()
 
     def learn(self, origin: str, size: int, root: bytes) -> None:
         """Keep what root the line has at a size of which we saw no head."""
@@ -89,13 +108,12 @@ class Memory:
         return [note for (note,) in self._database.execute(_FORKS, (origin,))]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Write what waits, and let go of the file."""
+        self.flush()
         self._database.close()
 
     def _execute(self, statement: str, *values: object) -> None:
         try:
             self._database.execute(statement, values)
         except DatabaseError as error:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
             raise StorageError("view.5", f"{FILE}: {error}") from error

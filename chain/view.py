@@ -6,6 +6,7 @@ fetches what a verdict needs, proves it before handing it on, and gathers it int
 what cannot be fetched becomes `Unanswered`, never a no.
 """
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,7 @@ NETWORK_FILE: Final = "network.ddtpnet"
 SOURCE_FILE: Final = "network.source"
 MOST_HEADS: Final = 1_024
 MOST_SOURCE: Final = 4_096
+FLUSH_SECONDS: Final = 1
 
 Accepts = Callable[[Entry], bool]
 T = TypeVar("T")
@@ -81,6 +83,7 @@ class View:
         self._source = _read_source(folder) if source is None else source
         self._memory = Memory(folder)
         self._heads: OrderedDict[bytes, Head] = OrderedDict()
+        self._flushing: asyncio.TimerHandle | None = None
 
     @staticmethod
     def create(folder: Path, network_file: bytes, source: str) -> None:
@@ -131,7 +134,9 @@ class View:
         return self._heads
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Write what was seen, and let go of the files."""
+        if self._flushing is not None:
+            self._flushing.cancel()
         self._memory.close()
 
     async def refresh(self) -> Network:
@@ -527,7 +532,14 @@ class View:
         if newest is not None and not await self._is_consistent(origin, head, newest):
             await self._learn(origin, head, checkpoint)
             return
+        self._remember(head, checkpoint)
+
+    def _remember(self, head: Head, checkpoint: bytes) -> None:
+        """Keep a head; it is written within a second, with all that come meanwhile."""
         self._memory.add(head, checkpoint)
+        loop = asyncio.get_running_loop()
+        if self._flushing is None or self._flushing.when() <= loop.time():
+            self._flushing = loop.call_later(FLUSH_SECONDS, self._memory.flush)
 
     async def _is_consistent(self, origin: str, head: Head, newest: bytes) -> bool:
         """Say whether a log proves that of two heads one continues the other."""
@@ -558,7 +570,7 @@ class View:
         if newest.checkpoint.size not in self._memory.line(origin):
             if seen is not None and not await self._is_consistent(origin, newest, seen):
                 raise Unanswered("view.6", f"{origin} does not join its trees")
-            self._memory.add(newest, served)
+            self._remember(newest, served)
         if size + 1 <= newest.checkpoint.size and size not in self._memory.line(origin):
             await self._learn_from_path(origin, size, registry)
         known = self._memory.line(origin).get(size)

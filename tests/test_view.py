@@ -185,6 +185,13 @@ async def test_what_was_joined_is_kept(town: Town, view: View) -> None:
     assert dict(town.view("view").joined[ORIGIN]) == before
 
 
+async def test_heads_are_written_within_two_seconds(town: Town, view: View) -> None:
+    await register(view, issued("package"))
+    async with asyncio.timeout(10):
+        while town.view("view").joined.get(ORIGIN) != view.joined[ORIGIN]:  # noqa: ASYNC110 - a file
+            await asyncio.sleep(0.2)
+
+
 async def test_log_1_what_is_not_there_is_no(view: View) -> None:
     with refused(DDTPError, "log.1"):
         await view.evidence(ORIGIN, 10_000)
