@@ -17,6 +17,7 @@ from typing import Final
 
 from ddtp import possession
 from ddtp.errors import ConflictError, DDTPError, Unanswered
+from ddtp.keys import KeyID
 from ddtp.network import MemberID
 from ddtp.package import Package
 from ddtp.policy import SKEW_SECONDS
@@ -110,7 +111,7 @@ class Offers:
             if issued is None:
                 if self._is_over(row):
                     raise DDTPError("offer.1", "no such offer")
-                issued = shown.holder, await self._issue(row, shown)
+                issued = await self._issue(row, shown)
         except Unanswered as error:
             raise Unanswered("offer.3", error.detail) from error
         holder, package = issued
@@ -132,19 +133,24 @@ class Offers:
             raise DDTPError("offer.4", "no document of this offer")
         return place
 
-    async def _issue(self, row: OfferRow, shown: Possession) -> Package:
+    async def _issue(self, row: OfferRow, shown: Possession) -> tuple[KeyID, Package]:
+        """Return the holder and the package that is issued for an offer, by now or before."""
         found = await to_thread(self._source.record, row.customer, row.name)
         try:
-            return await self._provider.issue(
+            package = await self._provider.issue(
                 found.record,
                 shown.holder,
                 documents=found.documents,
                 valid_seconds=self._valid_seconds,
                 key=_key(row.offer),
             )
-        except ConflictError as error:
-            # Two wallets came at once, and the other one was first.
-            raise ConflictError("offer.2", "bound to another key") from error
+        except ConflictError:
+            # Another call for this offer was first: what it was given stands.
+            issued = await self._provider.of_key(_key(row.offer))
+            if issued is None:
+                raise
+            return issued
+        return shown.holder, package
 
     def _entitled(self, offer: str, code: bytes) -> OfferRow:
         """Return the offer that a code opens; the answer is the same whatever is wrong."""
