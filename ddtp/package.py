@@ -129,9 +129,9 @@ def check_type_name(name: str) -> None:
     Raises:
         ValueError: Not of that form.
     """
-    word, slash, version = name.partition("/")
+    word, _, version = name.partition("/")
     plain = word.replace("-", "").replace(".", "")
-    if not (slash and name.isascii() and plain.isalnum() and version.isdigit()):
+    if not (name.isascii() and plain.isalnum() and version.isdigit()):
         raise ValueError("a record type is written name/version")
 
 

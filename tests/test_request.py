@@ -183,6 +183,13 @@ def test_request_1_refuses_fields_that_make_no_request(changes: Changes) -> None
     assert opened(changes) == "request.1"
 
 
+@pytest.mark.parametrize(
+    "changes", [{MATTER: "a" * 500}, {MATTER: "Case 1\nSecond line"}, {IAT: 0, EXP: 1}]
+)
+def test_request_1_takes_what_lies_just_within(changes: Changes) -> None:
+    assert opened(changes) == "ok"
+
+
 @pytest.mark.parametrize("label", WANT_ROW)
 def test_request_1_refuses_a_want_without_a_field(label: int) -> None:
     assert want_rule({}) == "ok"
@@ -299,6 +306,7 @@ def test_an_address_below_the_endpoint_is_taken(respond: str, endpoint: str) -> 
         "https://lender.example/ddtp/requ\u0435sts/1",
         "https://[lender/ddtp/requests/1",
         "javascript:alert(1)",
+        "requests/1",
         "",
     ],
 )
