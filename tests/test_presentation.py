@@ -126,6 +126,7 @@ def test_presentation_1_refuses_a_row_without_a_field(label: int) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {2: [0]},
         {2: [[0]]},
         {2: [[True, b"leaf"]]},
         {2: [["0", b"leaf"]]},
