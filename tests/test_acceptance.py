@@ -58,6 +58,13 @@ async def test_contents_are_the_evidence_of_the_transfer(town: Lending) -> None:
     assert shown.leaves == sent.presentation.packages[0].leaves
 
 
+async def test_an_accepted_case_keeps_no_presentation_beside_its_contents(town: Lending) -> None:
+    made, sent = await town.whole()
+    await present(town, made, sent)
+    names = sorted(path.name for path in town.home.desk.folders.of(made.id).path.iterdir())
+    assert names == ["contents.age", "documents", "identity", "proof.age", "request.age"]
+
+
 async def test_the_same_bytes_get_the_same_answer(town: Lending) -> None:
     made, sent = await town.whole()
     assert await present(town, made, sent) == await present(town, made, sent)
@@ -359,7 +366,7 @@ async def test_a_use_that_is_in_the_log_is_no_acceptance_by_itself(town: Lending
     _, receipt = opened(await present(town, made, sealed(made, fresh, sent.grants)))
     assert receipt.outcome is Outcome.NOT_VERIFIED
     asked = town.home.desk.cases.find(made.id)
-    assert (asked.state, asked.accepted_at) == (State.REGISTERED, None)
+    assert (asked.state, asked.accepting) == (State.REGISTERED, False)
 
 
 async def test_what_the_log_gives_for_a_use_and_does_not_prove_is_unknown(town: Lending) -> None:
