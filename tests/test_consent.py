@@ -210,6 +210,14 @@ def test_consent_4_refuses_a_name_that_is_not_there() -> None:
     assert refused(WANT, Wish(only=("balance/closing", "salary"))) == "consent.4"
 
 
+def test_consent_4_asks_of_which_table_rows_are() -> None:
+    months = builders.RECORD.tables["transactions"]
+    two = held(replace(builders.RECORD, tables={"transactions": months, "orders": months}))
+    wanted = want(optional=((ROW,),))
+    assert refused(wanted, Wish(rows=("1",)), two) == "consent.4"
+    assert len(paths(chosen(wanted, Wish(rows=("orders:1",)), two))) == 2
+
+
 def test_consent_5_refuses_a_document_whose_file_is_missing() -> None:
     bare = replace(HELD, documents=frozenset())
     assert refused(want(required=((DOCUMENT,),)), Wish(), bare) == "consent.5"

@@ -1107,6 +1107,16 @@ async def test_vault_2_names_a_package_put_in_anothers_place(journey: Journey) -
     assert caught.value.rule == "vault.2"
 
 
+async def test_vault_2_names_a_transfer_put_in_anothers_place(journey: Journey) -> None:
+    vault = journey.wallet.vault
+    first, second = (remember(journey.wallet, journey.ask().signed) for _ in range(2))
+    place = vault.path("transfers", first.id.encode())
+    vault.path("transfers", second.id.encode()).replace(place)
+    with pytest.raises(DDTPError) as caught:
+        load(journey.wallet, first.id)
+    assert caught.value.rule == "vault.2"
+
+
 # Withdrawing
 
 
