@@ -6,10 +6,10 @@ orders the items, makes their leaves and reads leaves back; which fields a type 
 is ddtp.record_type, who signed the tree is ddtp.package.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from ddtp import encoding, merkle
 from ddtp.encoding import Value
@@ -26,6 +26,7 @@ BLOCK: Final = 32  # leaves; fillers round the size up, so that it tells little
 MAX_LEAVES: Final = 2**24
 MAX_LABEL_BYTES: Final = 200
 MAX_PATH: Final = 8
+_TEXT: Final = frozenset({str})
 
 Path = tuple[int | str, ...]
 Row = Mapping[str, Value]
@@ -68,8 +69,7 @@ class Record:
     documents: tuple[Document, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A salt of 16 bytes, where the value stands in the record, and the value."""
 
     salt: bytes
@@ -95,9 +95,8 @@ class Item:
             raise MalformedError("record.1", "a salt has 16 bytes")
         if type(path) is not list:
             raise MalformedError("record.1", "a path is an array")
-        item = cls(salt, tuple(path), content)  # type: ignore[arg-type]  # checked next
-        _check_shape(item)
-        return item
+        _check_shape(path, content)
+        return cls(salt, tuple(path), content)  # type: ignore[arg-type]  # steps just checked
 
 
 def items(record: Record, salts: bytes) -> Iterator[Item]:
@@ -152,7 +151,7 @@ def _cut(salts: bytes, size: int) -> list[bytes]:
 def _made(salt: bytes, path: Path, value: Value) -> Item:
     item = Item(salt, path, value)
     try:
-        _check_shape(item)
+        _check_shape(item.path, item.value)
     except MalformedError as error:
         raise ValueError(str(error)) from error
     return item
@@ -231,6 +230,7 @@ def order(path: Path) -> Order:
     return (FILLER, b"", b"", int(path[1]))
 
 
+@lru_cache(maxsize=4096)
 def _key(label: int | str) -> bytes:
     """Return bytes that compare as the CBOR of a text does: by length, then bytewise."""
     text = str(label).encode()
@@ -312,33 +312,37 @@ def leaf_hashes(leaves: tuple[bytes, ...]) -> list[bytes]:
     return [merkle.leaf_hash(leaf) for leaf in leaves]
 
 
-def _check_shape(item: Item) -> None:
+def _check_shape(path: Sequence[Value], value: Value) -> None:
     """Refuse a path or a value that is of none of the five kinds (rule record.2)."""
-    path, value = item.path, item.value
-    if len(path) < 2 or len(path) > MAX_PATH or type(path[0]) is not int:
+    if not 2 <= len(path) <= MAX_PATH or type(path[0]) is not int:
         raise MalformedError("record.2", "a path begins with its kind and has 2 to 8 steps")
-    kind = path[0]
+    kind, *steps = path
     if kind == CLAIM:
-        fits = all(map(_is_label, path[1:])) and value is not None
+        fits = value is not None and all(map(_is_label, steps))
     elif kind == ROW:
-        fits = len(path) == 4 and _is_label(path[1]) and _is_label(path[2]) and _is_count(path[3])
-        fits = fits and type(value) is dict and all(type(key) is str for key in value)
+        fits = len(steps) == 3 and _is_label(steps[0]) and _is_label(steps[1])
+        fits = fits and _is_count(steps[2]) and type(value) is dict
+        fits = fits and _TEXT.issuperset(map(type, value))  # type: ignore[arg-type]  # a map
     elif kind == SECTION:
-        fits = len(path) == 3 and _is_label(path[1]) and _is_label(path[2])
+        fits = len(steps) == 2 and _is_label(steps[0]) and _is_label(steps[1])
         fits = fits and type(value) is list and len(value) == 3 and all(map(_is_count, value))
         fits = fits and value[1] < value[2]  # type: ignore[index, operator]  # just checked
     elif kind == DOCUMENT:
-        fits = len(path) == 2 and _is_label(path[1]) and type(value) is list and len(value) == 3
+        fits = len(steps) == 1 and _is_label(steps[0]) and type(value) is list and len(value) == 3
         fits = fits and type(value[0]) is str and _is_count(value[1])  # type: ignore[index]
         fits = fits and type(value[2]) is bytes and len(value[2]) == 32  # type: ignore[index]
     else:
-        fits = kind == FILLER and len(path) == 2 and _is_count(path[1]) and value is None
+        fits = kind == FILLER and len(steps) == 1 and _is_count(steps[0]) and value is None
     if not fits:
         raise MalformedError("record.2", "path and value are of no kind of item")
 
 
 def _is_label(step: Value) -> bool:
-    return type(step) is str and 0 < len(step.encode()) <= MAX_LABEL_BYTES
+    # Few texts that are no ASCII stand in paths: only those are encoded to be measured.
+    return type(step) is str and (
+        0 < len(step) <= MAX_LABEL_BYTES
+        and (step.isascii() or len(step.encode()) <= MAX_LABEL_BYTES)
+    )
 
 
 def _is_count(number: Value) -> bool:

@@ -308,7 +308,7 @@ def _with_another_balance(data: bytes) -> bytes:
         item = Item.open(leaf)
         if item.path == (CLAIM, "balance", "closing"):
             currency, minor = cast("tuple[Value, int]", item.value)
-            leaves[index] = replace(item, value=[currency, minor + 100_000]).leaf()
+            leaves[index] = item._replace(value=[currency, minor + 100_000]).leaf()
     return replace(package, leaves=tuple(leaves)).encode()
 
 

@@ -124,7 +124,7 @@ def other_leaf(case: Case) -> Case:
     """Another value in the first claim, with its salt and path."""
     leaves = case.packages[0].shown.leaves
     item = Item.open(leaves[0])
-    return with_shown(case, leaves=(replace(item, value="PT50 other").leaf(), *leaves[1:]))
+    return with_shown(case, leaves=(item._replace(value="PT50 other").leaf(), *leaves[1:]))
 
 
 def other_proof(case: Case) -> Case:
