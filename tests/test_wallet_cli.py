@@ -391,27 +391,44 @@ async def test_a_passphrase_unlocks_and_a_wrong_one_does_not(shell: Shell) -> No
     assert (done.code, slug(done)) == (5, "passphrase-wrong")
 
 
-async def test_a_person_who_says_no_shares_nothing(shell: Shell) -> None:
-    await shell.collect()
-    made = shell.journey.ask()
+async def answered(shell: Shell, answer: str, *words: str) -> Done:
+    """Run one command with a person at the terminal, who types one answer."""
     here, there = pty.openpty()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ddtp", "wallet", "share", shell.journey.link(made),
+        sys.executable, "-m", "ddtp", "wallet", *words,
         "--home", str(shell.home), "--identity-file", str(shell.identity),
         stdin=there,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={"PATH": os.environ["PATH"], "HOME": str(shell.folder)},
     )  # fmt: skip
-    os.write(here, b"n\n")
+    os.write(here, f"{answer}\n".encode())
     out, err = await asyncio.wait_for(process.communicate(), 60)
     os.close(here)
     os.close(there)
-    assert process.returncode == 1
-    assert "Share [y/N]" in err.decode()
-    assert "Nothing was sent." in out.decode()
+    return Done(process.returncode or 0, out.decode(), err.decode())
+
+
+async def test_a_person_who_says_no_shares_nothing(shell: Shell) -> None:
+    await shell.collect()
+    done = await answered(shell, "n", "share", shell.journey.link(shell.journey.ask()))
+    assert done.code == 1
+    assert "Share [y/N]" in done.err
+    assert "Nothing was sent." in done.out
     [row] = (await shell.good("log"))["transfers"]
     assert row["state"] == "declined"
+
+
+async def test_wallet_12_a_person_who_sees_another_code_shares_nothing(shell: Shell) -> None:
+    await shell.collect()
+    file = shell.folder / "request.ddtpreq"
+    file.write_bytes(shell.journey.ask().signed)
+    done = await answered(shell, "n", "share", str(file), "--yes", "--code", "")
+    assert done.code == 1
+    done = await answered(shell, "n", "share", str(file))
+    assert (done.code, slug(done)) == (1, "code-differs")
+    [row] = (await shell.good("log"))["transfers"]
+    assert row["state"] == "asked"
 
 
 async def test_a_wallet_killed_at_any_moment_shares_once(shell: Shell) -> None:
