@@ -224,7 +224,8 @@ class View:
             brought: Evidence that came with it.
             policy: How old a status may be.
             accepts: Which of several entries for one fingerprint is meant.
-            refresh: Fetch a newer status where the one brought is too old.
+            refresh: Ask for the newest status: a withdrawal shows at the next check. Where
+                nobody answers, what was brought is good enough until it is too old.
         """
         shown = _decoded(brought)
         try:
@@ -235,8 +236,8 @@ class View:
         standing = self._proven(origin, shown, _meaning(fingerprint, kind, accepts))
         try:
             if shown is not None and standing is not None:
-                if refresh and self._is_stale(standing, policy):
-                    return await self._renewed(origin, shown)
+                if refresh and not standing.revoked:
+                    shown = await self._renewed(origin, shown)
                 await self._join_quietly(origin, shown)
                 return shown
             return await self._find(origin, fingerprint, kind, shown, policy, accepts)
@@ -444,8 +445,9 @@ class View:
             found = await self.evidence(origin, shown.registration.index)
         except (DDTPError, Unanswered) as error:
             log.info("evidence not renewed", extra={"rule": error.rule})
-            await self._join_quietly(origin, shown)
             return shown
+        # Who checks the same file without a network later finds its checkpoint on our line.
+        await self._join_quietly(origin, shown)
         same = found.registration.entry == shown.registration.entry
         return found if same else shown
 

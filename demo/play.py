@@ -14,16 +14,21 @@ from datetime import date
 from pathlib import Path
 from typing import Final, Protocol, cast
 
+from ddtp import http, seal
 from ddtp.cli import Console, exits, print_out, safe
 from ddtp.cli.text import document
 from ddtp.encoding import Value
+from ddtp.errors import Outcome
+from ddtp.fingerprint import Fingerprint
 from ddtp.package import Package
+from ddtp.receipt import Answer, Receipt
 from ddtp.record import CLAIM, Item
-from ddtp.transfer import State
+from ddtp.web import Client
 from demo import sandbox
-from demo.stage import Answer, NotAsToldError, Stage, free_ports
+from demo.stage import Document, NotAsToldError, Stage, free_ports
 from holder import access, history
-from holder.wallet import Wallet
+from holder.transfer import presentation_of
+from holder.wallet import open_wallet
 
 ORIGIN: Final = "log.demo.invalid/1"
 PROVIDER: Final = "Demo Bank (Zhuhai)"
@@ -120,7 +125,6 @@ async def _network_is_made(story: Story) -> None:
             *("receiver", "init", "--home", "receiver", *common),
             *("--id", "did:web:lender.demo.invalid", "--name", RECEIVER),
             *("--port", str(lender), "--endpoint", f"http://127.0.0.1:{lender}"),
-            *("--log", ORIGIN),
         ),
     )
     rooms = ("chain", "provider", "receiver")
@@ -185,15 +189,20 @@ async def _changed_digit(story: Story) -> None:
 
 
 async def _replay(story: Story) -> None:
-    """The same consent is sent once more, sealed anew."""
-    stage = story.stage
-    await asyncio.to_thread(_rewind, stage.folder, story.transfer)
-    sent = await stage.ddtp(
-        "wallet", "share", story.request, *WALLET, "--yes", expect=exits.NEGATIVE
-    )
-    _expect(sent, "state", "not_verified")
+    """A dishonest holder sends the same consent once more, sealed anew."""
+    home = story.stage.folder / "wallet"
+    keys = await asyncio.to_thread(access.keys, home, None, story.stage.folder / "identity.txt")
+    async with Client() as client:
+        wallet = open_wallet(home, keys, client, lambda: int(time.time()), {})
+        sent = history.load(wallet, story.transfer)
+        identity, endpoint = sent.place
+        again = seal.seal(presentation_of(wallet, sent).encode(), [sent.asked.recipient])
+        sealed = await client.call(http.PRESENT, endpoint, again, request=identity)
+    reply = keys.reply_identity(Fingerprint.of(sent.request))
+    receipt = Receipt.open(Answer.decode(seal.unseal(sealed, reply)).receipt)
+    if receipt.outcome is not Outcome.NOT_VERIFIED or receipt.reasons != ("request.7",):
+        raise NotAsToldError(f"a second use is {receipt.outcome.value} {receipt.reasons}")
     story.say("attack", "sent the same consent a second time", NOT_VERIFIED)
-    await asyncio.to_thread(_restore, stage.folder, story.transfer)
 
 
 async def _log_is_down(story: Story) -> None:
@@ -220,7 +229,8 @@ async def _log_is_back(story: Story) -> None:
 async def _consent_is_withdrawn(story: Story) -> None:
     """The holder withdraws, the receiver erases and signs that it did."""
     taken = await story.stage.ddtp("wallet", "withdraw", story.transfer, *WALLET, "--yes")
-    _expect(taken, "state", "withdrawn")
+    [transfer] = cast("list[Document]", taken["transfers"])
+    _expect(transfer, "state", "withdrawn")
     await _expect_case(story, story.case, "withdrawn")
     story.say("wallet", "withdraws the first consent; the receiver erased it and signed that")
 
@@ -231,7 +241,7 @@ async def _package_is_revoked(story: Story) -> None:
     await story.stage.ddtp(
         *("provider", "revoke", fingerprint, "--home", "provider", "--reason", "error", "--yes")
     )
-    told = await _verify(story, PACKAGE, "--fresh", expect=exits.NEGATIVE)
+    told = await _verify(story, PACKAGE, expect=exits.NEGATIVE)
     _expect(told, "outcome", "not_verified")
     story.say("provider", "withdraws the statement, and whoever checks it sees that", NOT_VERIFIED)
 
@@ -273,27 +283,27 @@ async def _ask(story: Story) -> tuple[str, str]:
     return _text(asked, "link"), _text(asked, "id")
 
 
-async def _verify(story: Story, file: Path, *options: str, expect: int = exits.OK) -> Answer:
+async def _verify(story: Story, file: Path, *options: str, expect: int = exits.OK) -> Document:
     """Return what `ddtp verify` says of one file."""
     told = await story.stage.ddtp("verify", file, "--network", NETWORK, *options, expect=expect)
-    [one] = cast("list[Answer]", told["files"])
+    [one] = cast("list[Document]", told["files"])
     return one
 
 
 async def _expect_case(story: Story, case: str, state: str) -> None:
     inbox = await story.stage.ddtp("receiver", "inbox", "--home", "receiver")
-    cases = cast("list[Answer]", inbox["cases"])
+    cases = cast("list[Document]", inbox["cases"])
     found = [each["state"] for each in cases if each["id"] == case]
     if found != [state]:
         raise NotAsToldError(f"the receiver's case is {found}, not {state}")
 
 
-def _expect(answer: Answer, name: str, value: object) -> None:
+def _expect(answer: Document, name: str, value: object) -> None:
     if answer.get(name) != value:
-        raise NotAsToldError(f"{name} is {answer.get(name)!r}, not {value!r}")
+        raise NotAsToldError(f"{name} is not {value!r} in {answer}")
 
 
-def _text(answer: Answer, name: str) -> str:
+def _text(answer: Document, name: str) -> str:
     value = answer.get(name)
     if not isinstance(value, str):
         raise NotAsToldError(f"there is no {name} in {answer}")
@@ -310,22 +320,3 @@ def _with_another_balance(data: bytes) -> bytes:
             currency, minor = cast("tuple[Value, int]", item.value)
             leaves[index] = item._replace(value=[currency, minor + 100_000]).leaf()
     return replace(package, leaves=tuple(leaves)).encode()
-
-
-def _rewind(folder: Path, transfer: str) -> None:
-    """Make the wallet forget that it sent: what a dishonest holder would do."""
-    wallet = _wallet(folder)
-    sent = history.load(wallet, transfer)
-    (folder / "transfer").write_bytes(sent.encode())
-    history.store(wallet, replace(sent, state=State.REGISTERED, receipt=None, used=(), erasures=()))
-
-
-def _restore(folder: Path, transfer: str) -> None:
-    """Put the honest history back."""
-    sent = history.Transfer.decode((folder / "transfer").read_bytes())
-    history.store(_wallet(folder), sent)
-
-
-def _wallet(folder: Path) -> Wallet:
-    home = folder / "wallet"
-    return access.open_wallet(home, access.keys(home, None, folder / "identity.txt"))

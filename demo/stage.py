@@ -14,7 +14,7 @@ from ddtp.errors import StorageError
 
 START_SECONDS: Final = 30
 STOP_SECONDS: Final = 10
-Answer = dict[str, object]
+Document = dict[str, object]
 
 
 class NotAsToldError(Exception):
@@ -32,7 +32,7 @@ class Stage:
     folder: Path
     serving: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
-    async def ddtp(self, *words: str | Path, expect: int = exits.OK) -> Answer:
+    async def ddtp(self, *words: str | Path, expect: int = exits.OK) -> Document:
         """Run one command and return its JSON document.
 
         Raises:
@@ -44,7 +44,7 @@ class Stage:
             told = err.decode(errors="replace").strip()
             command = " ".join(map(str, words))
             raise NotAsToldError(f"ddtp {command}\nended with {process.returncode}: {told}")
-        return cast("Answer", json.loads(out)) if out.strip() else {}
+        return cast("Document", json.loads(out)) if out.strip() else {}
 
     async def serve(self, room: str) -> None:
         """Start a room's server and wait until it says where it is.

@@ -187,21 +187,29 @@ async def _prepare(wallet: Wallet, view: View, transfer: Transfer, advance: Adva
     transfer = store(wallet, replace(transfer, given=tuple(sealed)))
     for each in transfer.given:
         await _upload(wallet, transfer, outbox, each, advance)
-    presentation = Presentation(
-        packages=tuple(
-            replace(
-                shown(Choice(held=package, indices=each.indices), each.grant),
-                granted=each.granted,
-                documents=each.documents,
-            )
-            for each, package in zip(transfer.given, held, strict=True)
-        ),
-        reply=seal.recipient_of(wallet.keys.reply_identity(Fingerprint.of(transfer.request))),
-    )
+    presentation = presentation_of(wallet, transfer)
     data = await asyncio.to_thread(seal.seal, presentation.encode(), [asked.recipient])
     files.write_secret(outbox / PRESENTATION, data, force=True)
     # Stored as sent before it is: from here on the same bytes go, however often.
     return store(wallet, replace(transfer, state=after(transfer.state, Event.SEND)))
+
+
+def presentation_of(wallet: Wallet, transfer: Transfer) -> Presentation:
+    """Return what a transfer shows, with the evidence of its grants and its documents."""
+    return Presentation(
+        packages=tuple(
+            replace(
+                shown(
+                    Choice(held=wallet.held(each.package.digest.hex()), indices=each.indices),
+                    each.grant,
+                ),
+                granted=each.granted,
+                documents=each.documents,
+            )
+            for each in transfer.given
+        ),
+        reply=seal.recipient_of(wallet.keys.reply_identity(Fingerprint.of(transfer.request))),
+    )
 
 
 async def _present(wallet: Wallet, view: View, transfer: Transfer, _advance: Advance) -> Transfer:

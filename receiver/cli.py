@@ -138,9 +138,8 @@ async def _serve(path: Path, host: str | None, port: int | None) -> int:
     from receiver.server import door, sweeping
 
     async with web.Client() as client:
-        opened = Home.open(path, os.environ, client=client)
+        opened = await Home.open(path, os.environ, client=client)
         try:
-            await opened.desk.view.refresh()
             chosen = opened.settings
             served = web.serve(
                 door(opened.desk, opened.retention),
@@ -206,7 +205,6 @@ def request_new(
     )
 
     async def ask(opened: "Home") -> "Made":
-        await opened.desk.view.refresh()
         return opened.desk.ask(templates.find(template, opened.templates), asking)
 
     made = _opened(home, ask)
@@ -280,7 +278,6 @@ def import_(*, home: Path | None, file: Path) -> int:
     sealed = files.read(file, limit=MOST_PRESENTED)
 
     async def decide(opened: "Home") -> tuple[str, bool]:
-        await opened.desk.view.refresh()
         return await take(opened.desk, sealed)
 
     found, accepted = _opened(home, decide)
@@ -319,7 +316,6 @@ def export(*, home: Path | None, case: str, out: Path, is_open: bool) -> None:
     language = console().language
 
     async def write(opened: "Home") -> tuple[str, ...]:
-        await opened.desk.view.refresh()
         found = opened.desk.cases.resolve(case)
         return await telling.export(opened, found, out, language, is_open=is_open)
 
@@ -334,7 +330,6 @@ def purge(*, home: Path | None) -> None:
     """Erase what is over, and print what went."""
 
     async def sweep(opened: "Home") -> list[dict[str, object]]:
-        await opened.desk.view.refresh()
         return [{"id": each.id, "why": each.why} for each in await opened.retention.sweep()]
 
     gone = _opened(home, sweep)
@@ -401,7 +396,7 @@ def _opened(home: Path | None, work: Callable[["Home"], Awaitable[T]]) -> T:
 
     async def run() -> T:
         async with Client() as client:
-            opened = Home.open(_home(home), os.environ, client=client)
+            opened = await Home.open(_home(home), os.environ, client=client)
             try:
                 return await work(opened)
             finally:

@@ -199,9 +199,10 @@ class Desk:
 
     async def _decide(self, came: "_Came") -> bytes:
         begun = await asyncio.to_thread(self.cases.acceptance, came.asked)
-        ours = begun is not None and begun.grants == came.grants
-        if begun is not None and ours and begun.accepted_at is not None:
+        accepted = begun is not None and begun.accepted_at is not None
+        if begun is not None and accepted and begun.presentation == came.digest:
             return await self._remember(came, begun.receipt, begun.used)
+        ours = begun is not None and begun.grants == came.grants and not accepted
         if begun is not None and ours and self._is_over(came.asked):
             # Its use may be in the log or not: it is deleted, and nobody says yes or no.
             raise Unanswered("case.8", "the request expired while it was answered")

@@ -135,7 +135,7 @@ class Home:
     retention: Retention
 
     @classmethod
-    def open(
+    async def open(
         cls,
         path: Path,
         environ: Mapping[str, str],
@@ -144,7 +144,7 @@ class Home:
         reach: Reach | None = None,
         clock: Callable[[], int] = lambda: int(time.time()),
     ) -> Self:
-        """Open a home that `create` made.
+        """Open a home that `create` made, with the newest network statement there is.
 
         Args:
             client: By which logs are called.
@@ -159,6 +159,8 @@ class Home:
         view = View(
             path / VIEW, reach=reach or _reach(client), clock=clock, source=chosen.network_source
         )
+        # A new member was admitted after it pinned the network, and so was the log.
+        await view.refresh()
         desk = Desk(
             asker=_asker(path, chosen, view.network),
             view=view,

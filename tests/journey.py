@@ -299,6 +299,6 @@ async def _lender(town: Town) -> receiver.home.Home:
         home, asked, network_file=network, source=str(town.network), log="", port=0
     )
     town.admit(card)
-    opened = receiver.home.Home.open(home, os.environ, client=town.client, clock=town.clock)
+    opened = await receiver.home.Home.open(home, os.environ, client=town.client, clock=town.clock)
     await opened.desk.view.refresh()
     return opened

@@ -250,8 +250,7 @@ def nobody(network: Network, origin: str) -> Registry:
 
 
 async def open_home(path: Path, clock: Clock, client: Client, switch: Switch) -> Home:
-    opened = Home.open(path, {}, client=client, reach=switch.reach(), clock=clock)
-    await opened.desk.view.refresh()
+    opened = await Home.open(path, {}, client=client, reach=switch.reach(), clock=clock)
     return opened
 
 

@@ -72,8 +72,7 @@ def _die() -> None:
 async def main(home: Path, port: int) -> int:
     """Serve a home until stopped."""
     async with Client() as client:
-        opened = Home.open(home, {}, client=client, clock=lambda: NOW)
-        await opened.desk.view.refresh()
+        opened = await Home.open(home, {}, client=client, clock=lambda: NOW)
         app = door(opened.desk, opened.retention)
         async with serve(app, port=port) as server, sweeping(opened.retention, 1):
             print(server.url, flush=True)  # noqa: T201 - for the test that started us

@@ -185,7 +185,7 @@ async def test_a_receiver_that_is_not_admitted_cannot_ask(town: Lending, tmp_pat
         tmp_path / "other" / "home", lender, network_file=network_file, source="", log="", port=0
     )
     async with Client() as client:
-        other = Home.open(tmp_path / "other" / "home", {}, client=client, clock=lambda: NOW)
+        other = await Home.open(tmp_path / "other" / "home", {}, client=client, clock=lambda: NOW)
         with pytest.raises(TrustError) as refused:
             other.desk.ask(Template.load("loan", TEMPLATE), Asking(matter=MATTER))
         other.close()
@@ -195,8 +195,7 @@ async def test_a_receiver_that_is_not_admitted_cannot_ask(town: Lending, tmp_pat
 async def test_a_purpose_that_the_network_does_not_allow_cannot_be_asked(tmp_path: Path) -> None:
     make_home(tmp_path / "lender", replace(LENDER, purposes=("account-opening",)))
     async with Client() as client:
-        home = Home.open(tmp_path / "lender", {}, client=client, clock=lambda: NOW)
-        await home.desk.view.refresh()
+        home = await Home.open(tmp_path / "lender", {}, client=client, clock=lambda: NOW)
         with pytest.raises(DDTPError) as refused:
             home.desk.ask(Template.load("loan", TEMPLATE), Asking(matter=MATTER))
         home.close()
@@ -226,7 +225,7 @@ async def test_desk_4_a_log_is_chosen_where_there_are_several(tmp_path: Path) ->
     homes.create(tmp_path / "home", LENDER, network_file=network_file, source="", log="", port=0)
     async with Client() as client:
         with pytest.raises(DDTPError, match=r"log\.example/two") as refused:
-            Home.open(tmp_path / "home", {}, client=client)
+            await Home.open(tmp_path / "home", {}, client=client)
     assert refused.value.rule == "desk.4"
 
 

@@ -148,8 +148,7 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
 @contextlib.asynccontextmanager
 async def at_home(machine: Machine) -> AsyncIterator[Home]:
     """The lender's home in this process, for an officer's command."""
-    home = Home.open(machine.home, {}, client=machine.client, clock=Clock())
-    await home.desk.view.refresh()
+    home = await Home.open(machine.home, {}, client=machine.client, clock=Clock())
     yield home
     home.close()
 

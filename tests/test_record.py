@@ -277,7 +277,7 @@ def test_record_3_refuses_rows_exchanged_behind_their_section() -> None:
 
 
 def test_record_3_refuses_a_row_beyond_its_section() -> None:
-    short = replace(ITEMS[JANUARY], value=[1, 10, 20])
+    short = ITEMS[JANUARY]._replace(value=[1, 10, 20])
     assert order_rule((JANUARY, JANUARY + 2), (short, ITEMS[JANUARY + 2])) == "record.3"
 
 

@@ -255,7 +255,7 @@ def test_a_value_guessed_from_its_hash() -> None:
     path = (0, "balance", "closing")
     guesses = {merkle.leaf_hash(Item(b"", path, ["EUR", n]).leaf()) for n in range(2_000)}
     unsalted = Item(b"", path, ["EUR", 1_234])
-    item = replace(unsalted, salt=builders.secret("salt", 16))
+    item = unsalted._replace(salt=builders.secret("salt", 16))
     found = [merkle.leaf_hash(each.leaf()) in guesses for each in (unsalted, item)]
     assert found == [True, False]
 
