@@ -250,8 +250,7 @@ def nobody(network: Network, origin: str) -> Registry:
 
 
 async def open_home(path: Path, clock: Clock, client: Client, switch: Switch) -> Home:
-    opened = await Home.open(path, {}, client=client, reach=switch.reach(), clock=clock)
-    return opened
+    return await Home.open(path, {}, client=client, reach=switch.reach(), clock=clock)
 
 
 async def issue(view: View, record: Record, name: str) -> tuple[Package, Evidence]:

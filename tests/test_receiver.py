@@ -607,7 +607,7 @@ async def test_a_withdrawal_before_the_presentation_leaves_the_request_open(
     second = await town.grant(made, [package], name="two")
     await withdraw(town, made.id, first)
     _, receipt = opened(await town.home.desk.present(made.id, first.sealed))
-    assert receipt.reasons == ("log.4",)
+    assert receipt.reasons == ("grant.9",)
     _, receipt = opened(await town.home.desk.present(made.id, second.sealed))
     assert receipt.outcome is Outcome.VERIFIED
 
@@ -674,7 +674,7 @@ async def test_a_grant_registered_and_not_noted_is_revoked_too(town: Lending) ->
     town.home.desk.cases._db.execute("UPDATE grants SET position = NULL")
     await withdraw(town, made.id, sent)
     _, receipt = opened(await town.home.desk.present(made.id, sent.sealed))
-    assert receipt.reasons == ("log.4",)
+    assert receipt.reasons == ("grant.9",)
 
 
 # Time
