@@ -51,7 +51,9 @@ def chain() -> None:
     """Run and read a registry."""
 
 
-@chain.command()
+@chain.command(
+    epilog="\b\nExample: ddtp chain init --network network.ddtpnet --origin log.example/1"
+)
 @_home_of_log
 @click.option("--network", "network_source", required=True, help="Network file: a path or URL.")
 @click.option("--id", "member", default="did:web:registry.example", help="Our id in the network.")
@@ -107,7 +109,7 @@ def init(
     )
 
 
-@chain.command()
+@chain.command(epilog="\b\nExample: ddtp chain serve --home log")
 @_home_of_log
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen at; 0 for any.")
 def serve(home: Path | None, port: int | None) -> int:
@@ -155,7 +157,7 @@ async def _serve(place: Path, port: int | None) -> int:
         home.view.close()
 
 
-@chain.command()
+@chain.command(epilog="\b\nExample: ddtp chain show --url http://127.0.0.1:8443 --last 5")
 @_home_of_log
 @_url
 @click.option("--last", default=20, type=click.IntRange(1, MOST_SHOWN), help="How many entries.")
@@ -192,7 +194,7 @@ async def _show(home: Path, url: str | None, last: int) -> None:
     )
 
 
-@chain.command("entry")
+@chain.command("entry", epilog="\b\nExample: ddtp chain entry 7 --home log")
 @_home_of_log
 @_url
 @click.argument("index", type=click.IntRange(0, 2**63 - 1))
@@ -221,7 +223,7 @@ async def _entry(home: Path, url: str | None, index: int) -> None:
     )
 
 
-@chain.command()
+@chain.command(epilog="\b\nExample: ddtp chain proof 7 --home log -o entry-7.evidence")
 @_home_of_log
 @_url
 @click.argument("index", type=click.IntRange(0, 2**63 - 1))
@@ -239,7 +241,7 @@ def proof(home: Path | None, url: str | None, index: int, output: Path, *, force
     files.write(output, _run_for_bytes(fetch()), force=force)
 
 
-@chain.command()
+@chain.command(epilog="\b\nExample: ddtp chain checkpoint --home log")
 @_home_of_log
 @_url
 @click.option(
@@ -296,7 +298,7 @@ def trust() -> None:
     """Say who belongs to the network."""
 
 
-@trust.command()
+@trust.command(epilog="\b\nExample: ddtp trust create --home gov")
 @_home_of_governor
 def create(home: Path | None) -> None:
     """Make a governor's key and a network without members."""
@@ -315,7 +317,7 @@ def create(home: Path | None) -> None:
     )
 
 
-@trust.command()
+@trust.command(epilog="\b\nExample: ddtp trust admit bank/card.ddtpcard --home gov")
 @_home_of_governor
 @click.argument("cards", nargs=-1, required=True, type=_FILE)
 @click.option("--yes", is_flag=True, help="The fingerprints were confirmed; do not ask.")
@@ -347,7 +349,7 @@ def admit(home: Path | None, cards: tuple[Path, ...], *, yes: bool) -> None:
     )
 
 
-@trust.command("show")
+@trust.command("show", epilog="\b\nExample: ddtp trust show network.ddtpnet")
 @_home_of_governor
 @click.argument("file", required=False, type=_FILE)
 def show_network(home: Path | None, file: Path | None) -> None:
@@ -369,7 +371,9 @@ def _trust_home(given: Path | None) -> Path:
 # ddtp verify
 
 
-@click.command(cls=cli.Command)
+@click.command(
+    cls=cli.Command, epilog="\b\nExample: ddtp verify statement.ddtp --network network.ddtpnet"
+)
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=_FILE)
 @click.option("--network", "network_source", help="Pin this network file (once), or follow it.")
 @click.option("--home", type=_FOLDER, envvar="DDTP_HOME_VERIFY", help="Where it is pinned.")
@@ -465,7 +469,7 @@ def _no_reach(_: "Network", origin: str) -> Any:
 # ddtp doctor
 
 
-@click.command(cls=cli.Command)
+@click.command(cls=cli.Command, epilog="\b\nExample: ddtp doctor --home bank")
 @click.option("--home", type=_FOLDER, help="A room's folder to look at.")
 @click.option("--offline", is_flag=True, help="Do not ask the registry.")
 def doctor(home: Path | None, *, offline: bool) -> int | None:

@@ -1,3 +1,4 @@
+# ruff: noqa: D301 - \b is a backspace here, by which click keeps the lines of an example
 """`ddtp demo` and `ddtp bench`."""
 
 from pathlib import Path
@@ -15,7 +16,7 @@ from ddtp.cli import Command, console, exits, print_out
     help="Only write the demo's records into this folder of a provider.",
 )
 def demo(keep: bool, records: Path | None) -> int:
-    r"""Play the whole transfer on this machine, with its attacks.
+    """Play the whole transfer on this machine, with its attacks.
 
     A log, a provider and a receiver are served on loopback, a wallet is made, and a bank
     statement goes from one to the other. Every line is checked: the exit code is 0 only if
@@ -55,7 +56,7 @@ def _write_records(folder: Path) -> int:
     "--seconds", default=3.0, show_default=True, help="How long to measure each figure, about."
 )
 def bench(figures: tuple[str, ...], seconds: float) -> int:
-    r"""Measure what it costs, beside what this machine can do in the same run.
+    """Measure what it costs, beside what this machine can do in the same run.
 
     \b
     Examples:

@@ -89,7 +89,7 @@ def _statement(first: date, end: date) -> dict[str, object]:
             },
             "period": {
                 "from": first.isoformat(),
-                "until": (end - timedelta(days=1)).isoformat(),
+                "until": end.isoformat(),
             },
             "total": {
                 "credits": _money(received),

@@ -179,7 +179,7 @@ def statement(today: date, *, document: bool = False) -> dict[str, object]:
             "balance": {"opening": money("1000.00"), "closing": money("1234.56")},
             "period": {
                 "from": months[0].isoformat(),
-                "until": (until - timedelta(days=1)).isoformat(),
+                "until": until.isoformat(),
             },
         },
         "tables": {

@@ -25,8 +25,10 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any, cast
 
+import click
 import pytest
 
+from ddtp.cli import program
 from ddtp.package import Package
 from ddtp.record import ROW, Item
 from demo import sandbox
@@ -274,6 +276,31 @@ def test_the_log_shows_entries_and_no_names(hand: Hand) -> None:
     kinds = {word for word in ("issued", "granted", "used", "revoked") if word in shown}
     assert kinds == {"issued", "granted", "used", "revoked"}
     assert [name for name in ("Chan", "chan-tai-man", "Lender", "17") if f" {name} " in shown] == []
+
+
+# What the section says of every command
+
+
+def leaves(command: click.Command, words: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield every command below one, by its words."""
+    if not isinstance(command, click.Group):
+        yield words, command
+        return
+    context = click.Context(command, info_name=words)
+    for name in command.list_commands(context):
+        below = command.get_command(context, name)
+        assert below is not None
+        yield from leaves(below, f"{words} {name}")
+
+
+EVERY = dict(leaves(program, "ddtp"))
+
+
+@pytest.mark.parametrize("words", EVERY)
+def test_the_help_of_a_command_has_an_example(words: str) -> None:
+    shown = EVERY[words].get_help(click.Context(EVERY[words], info_name=words))
+    assert re.search(rf"Examples?:\s+ddtp {words.split()[1]}\b", shown)
+    assert "\\b" not in shown
 
 
 # The demo

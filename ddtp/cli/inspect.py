@@ -66,7 +66,7 @@ BANNER: Final = "inspected, not verified"
 Tree = dict[str, object]
 
 
-@click.command(cls=cli.Command)
+@click.command(cls=cli.Command, epilog="\b\nExample: ddtp inspect statement.ddtp")
 @click.argument("file", type=click.Path(path_type=Path))
 def inspect(file: Path) -> int:
     """Show what FILE is made of, without checking it; - reads standard input."""

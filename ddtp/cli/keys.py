@@ -18,7 +18,7 @@ def keys() -> None:
     """Make signing keys and show their public part."""
 
 
-@keys.command()
+@keys.command(epilog="\b\nExample: ddtp keys new bank.key")
 @click.argument("file", type=_FILE)
 @click.option("--force", is_flag=True, help="Overwrite the file; what it could sign is lost.")
 def new(file: Path, *, force: bool) -> None:
@@ -28,14 +28,14 @@ def new(file: Path, *, force: bool) -> None:
     _print(file, SigningKey(seed).key_id)
 
 
-@keys.command()
+@keys.command(epilog="\b\nExample: ddtp keys public bank.key")
 @click.argument("file", type=_FILE)
 def public(file: Path) -> None:
     """Print the public part of the key in FILE, as a did:key."""
     _print(file, keyfile.read(file).key_id)
 
 
-@keys.command()
+@keys.command(epilog="\b\nExample: ddtp keys fingerprint bank.key")
 @click.argument("file", type=_FILE)
 def fingerprint(file: Path) -> None:
     """Print the fingerprint of the public part of the key in FILE, to compare by telephone."""
