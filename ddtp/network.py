@@ -48,7 +48,8 @@ Bounds = Mapping[str, int]  # log origin -> size; an entry counts when its index
 
 
 def _covers(bounds: Bounds, origin: str, index: int) -> bool:
-    return index < bounds.get(origin, 2**63)
+    # What is bounded anywhere has ended: in a log that came later it never counted.
+    return index < bounds.get(origin, 0) if bounds else True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -505,8 +505,10 @@ def test_network_9_ends_a_role_by_index(index: int, rule: str) -> None:
     assert signer_rule(SUSPENDED, index=index) == rule
 
 
-def test_a_bound_counts_for_its_own_log() -> None:
-    BOUNDED.check_signer(PROVIDER, PROVIDER_KEY.key_id, Role.ISSUE, "log.example/two", 10)
+def test_network_8_a_bounded_key_counts_for_nothing_in_a_log_that_came_later() -> None:
+    with pytest.raises(TrustError) as refused:
+        BOUNDED.check_signer(PROVIDER, PROVIDER_KEY.key_id, Role.ISSUE, "log.example/two", 0)
+    assert refused.value.rule == "network.8"
 
 
 def test_a_retired_key_counts_for_what_it_signed() -> None:
