@@ -45,8 +45,8 @@ class Card:
             SignatureError: cose.4.
             TrustError: network.12, another key than the card's own signed it.
         """
-        signed = cose.parse(data, KIND)
-        with Fields(cose.open_sign1(data, KIND, signed.key_id), "network.11") as fields:
+        key_id, value = cose.open_named(data, KIND)
+        with Fields(value, "network.11") as fields:
             log = fields.take_nullable(labels.LOG_ROW, list)
             card = cls(
                 member=Member.decode(fields.take(labels.MEMBER, dict)),
@@ -56,6 +56,6 @@ class Card:
                 raise ValueError("a card has a key")
             if card.log is not None and card.log.operator != card.member.id:
                 raise ValueError("a card brings a log of its own member")
-        if card.member.keys[0].key != signed.key_id:
+        if card.member.keys[0].key != key_id:
             raise TrustError("network.12", "the card is not signed by the first key in it")
         return card

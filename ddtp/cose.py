@@ -85,6 +85,13 @@ def open_sign1(data: bytes, kind: str, key_id: KeyID | None = None) -> dict[int,
         MalformedError: As `parse`; cose.6 when the payload is no map with integer labels.
         SignatureError: cose.4 when the signature does not hold, cose.5 for another key.
     """
+    return open_named(data, kind, key_id)[1]
+
+
+def open_named(
+    data: bytes, kind: str, key_id: KeyID | None = None
+) -> tuple[KeyID, dict[int, Value]]:
+    """Return the key that a signed thing names and its fields, as `open_sign1` does."""
     found, payload, signed = _split(data, kind)
     if key_id is not None and found != key_id:
         raise SignatureError("cose.5", f"signed by {found.text}, expected {key_id.text}")
@@ -92,7 +99,7 @@ def open_sign1(data: bytes, kind: str, key_id: KeyID | None = None) -> dict[int,
     value = encoding.decode(payload)
     if type(value) is not dict or (value and type(next(iter(value))) is not int):
         raise MalformedError("cose.6", f"the payload of a {kind} is a map with integer labels")
-    return cast("dict[int, Value]", value)
+    return found, cast("dict[int, Value]", value)
 
 
 def sign_detached(payload: bytes, kind: str, signer: Signer) -> bytes:

@@ -125,11 +125,11 @@ class Possession:
             MalformedError: possession.2, these are not the fields of one; cose.1 to cose.3.
             SignatureError: cose.4.
         """
-        signed = cose.parse(data, KIND)
-        with Fields(cose.open_sign1(data, KIND, signed.key_id), "possession.2") as fields:
+        key_id, value = cose.open_named(data, KIND)
+        with Fields(value, "possession.2") as fields:
             return cls(
                 audience=MemberID(fields.take(labels.AUD, str)),
-                holder=signed.key_id,
+                holder=key_id,
                 nonce=fields.take(labels.NONCE, bytes),
                 record=fields.take(labels.RECORD, str),
                 issued_at=fields.take(labels.IAT, int),

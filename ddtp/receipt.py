@@ -76,11 +76,11 @@ class Receipt:
             MalformedError: receipt.1, these are not the fields of a receipt; cose.1 to cose.3.
             SignatureError: cose.4.
         """
-        signed = cose.parse(data, KIND)
-        with Fields(cose.open_sign1(data, KIND, signed.key_id), "receipt.1") as fields:
+        key_id, value = cose.open_named(data, KIND)
+        with Fields(value, "receipt.1") as fields:
             return cls(
                 issuer=MemberID(fields.take(labels.ISS, str)),
-                key_id=signed.key_id,
+                key_id=key_id,
                 request=Fingerprint(fields.take(labels.REQUEST, bytes)),
                 grants=tuple(map(Fingerprint, fields.take_list(labels.GRANTS, bytes))),
                 outcome=_outcome(fields.take(labels.OUTCOME, int)),
@@ -182,11 +182,11 @@ class Erasure:
             MalformedError: receipt.4, these are not the fields of an erasure; cose.1 to cose.3.
             SignatureError: cose.4.
         """
-        signed = cose.parse(data, KIND_OF_ERASURE)
-        with Fields(cose.open_sign1(data, KIND_OF_ERASURE, signed.key_id), "receipt.4") as fields:
+        key_id, value = cose.open_named(data, KIND_OF_ERASURE)
+        with Fields(value, "receipt.4") as fields:
             return cls(
                 issuer=MemberID(fields.take(labels.ISS, str)),
-                key_id=signed.key_id,
+                key_id=key_id,
                 request=Fingerprint(fields.take(labels.REQUEST, bytes)),
                 grants=tuple(map(Fingerprint, fields.take_list(labels.GRANTS, bytes))),
                 erased_at=fields.take(labels.IAT, int),

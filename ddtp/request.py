@@ -202,12 +202,12 @@ class Request:
             MalformedError: request.1, these are not the fields of a request; cose.1 to cose.3.
             SignatureError: cose.4.
         """
-        signed = cose.parse(data, KIND)
-        with Fields(cose.open_sign1(data, KIND, signed.key_id), "request.1") as fields:
+        key_id, value = cose.open_named(data, KIND)
+        with Fields(value, "request.1") as fields:
             purpose, sentences = _purpose(fields.take(labels.PURPOSE, list))
             return cls(
                 issuer=MemberID(fields.take(labels.ISS, str)),
-                key_id=signed.key_id,
+                key_id=key_id,
                 issued_at=fields.take(labels.IAT, int),
                 expires_at=fields.take(labels.EXP, int),
                 nonce=fields.take(labels.NONCE, bytes),

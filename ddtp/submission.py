@@ -59,15 +59,14 @@ class Submission:
                 cose.1 to cose.3.
             SignatureError: cose.4.
         """
-        signed = cose.parse(data, KIND)
-        value = cose.open_sign1(data, KIND, signed.key_id)
+        key_id, value = cose.open_named(data, KIND)
         with Fields(value, "submission.1") as fields:
             drafts = fields.take(labels.ENTRIES, list)
             if not 0 < len(drafts) <= MAX_ENTRIES:
                 raise ValueError(f"a submission has 1 to {MAX_ENTRIES} entries")
             return cls(
                 issuer=MemberID(fields.take(labels.ISS, str)),
-                key_id=signed.key_id,
+                key_id=key_id,
                 audience=fields.take(labels.AUD, str),
                 issued_at=fields.take(labels.IAT, int),
                 entries=tuple(entry.stamp(draft, entry.NOT_YET) for draft in drafts),
