@@ -9,7 +9,7 @@ Files of this project begin with the self-described CBOR tag and a map whose lab
 says what they are, so that an error can say what was given instead.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeAlias, TypeVar, cast
@@ -38,9 +38,11 @@ KIND = 0
 """The label of a file's map that holds its kind."""
 
 _SMALL_BYTES = 16 * 1024
+_TOGETHER = 64  # parts that decode_all reads at once: so few of usual items are small input
 _LABELS = frozenset([int])
 _TEXTS = frozenset([str])
 _SCALARS = frozenset([bool, type(None), bytes, str])
+_MISSING = object()
 
 
 def encode(value: Encodable) -> bytes:
@@ -54,6 +56,12 @@ def encode(value: Encodable) -> bytes:
     plain: object = value if _shortest(value) >= 0 else _ordered(value)
     encoded: bytes = cbor2.dumps(plain)
     return encoded
+
+
+def array_of(parts: Sequence[bytes]) -> bytes:
+    """Return the encoding of an array of parts that are encoded already."""
+    head = encode(len(parts))  # the head of an array is that of its length, but for the type
+    return bytes([0x80 | head[0]]) + head[1:] + b"".join(parts)
 
 
 def decode(data: bytes, *, limit: int = LIMIT_BYTES, depth: int = MAX_DEPTH) -> Value:
@@ -75,19 +83,49 @@ def decode(data: bytes, *, limit: int = LIMIT_BYTES, depth: int = MAX_DEPTH) -> 
         # a map slow (colliding hashes), and only small maps may be slow.
         _scan(data, depth)
     try:
-        value: Value = cbor2.loads(
-            data,
-            max_depth=depth,
-            allow_indefinite=False,
-            allow_duplicate_keys=False,
-            semantic_decoders=_NO_TAGS,
-            tag_hook=_refuse_tag,
-        )
+        value = _load(data, depth)
     except cbor2.CBORDecodeError:
         _explain(data, depth)
     # Every other encoding of the same value is longer than the deterministic one.
     if size <= _SMALL_BYTES and _shortest(value) != size:
         _explain(data, depth)
+    return value
+
+
+def decode_all(parts: Sequence[bytes]) -> Iterator[Value]:
+    """Yield the value that each part encodes: `decode` of each, in half the time.
+
+    Raises:
+        MalformedError: As `decode`.
+    """
+    for start in range(0, len(parts), _TOGETHER):
+        some = parts[start : start + _TOGETHER]
+        yield from _decode_together(some) or map(decode, some)
+
+
+def _decode_together(parts: Sequence[bytes]) -> list[Value] | None:
+    """Return the values of parts read as one array, None where that will not do."""
+    joined = array_of(parts)
+    if len(joined) > _SMALL_BYTES:
+        return None
+    try:
+        values = cast("list[Value]", _load(joined, MAX_DEPTH + 1))
+    except cbor2.CBORDecodeError:
+        return None
+    # No value is encoded in less than its shortest length, and together they fill the parts:
+    # so if each shortest length is that of its part, each value is that of its part.
+    return values if list(map(_shortest, values)) == list(map(len, parts)) else None
+
+
+def _load(data: bytes, depth: int) -> Value:
+    value: Value = cbor2.loads(
+        data,
+        max_depth=depth,
+        allow_indefinite=False,
+        allow_duplicate_keys=False,
+        semantic_decoders=_NO_TAGS,
+        tag_hook=_refuse_tag,
+    )
     return value
 
 
@@ -109,15 +147,15 @@ class Fields:
 
     def __init__(self, value: Value, rule: str) -> None:
         self._rule = rule
-        if type(value) is not dict or not all(type(label) is int for label in value):
+        if type(value) is not dict or not _LABELS.issuperset(map(type, value)):
             raise MalformedError(rule, "expected a map with integer labels")
         self._left = cast("dict[int, Value]", value.copy())
 
     def take(self, label: int, kind: type[T]) -> T:
         """Return a field of exactly this type: a boolean is no integer."""
-        if label not in self._left:
+        value = self._left.pop(label, _MISSING)
+        if value is _MISSING:
             raise MalformedError(self._rule, f"field {label} is missing")
-        value = self._left.pop(label)
         if type(value) is not kind:
             raise MalformedError(
                 self._rule,
@@ -139,7 +177,7 @@ class Fields:
     def take_list(self, label: int, kind: type[T]) -> list[T]:
         """Return a field that is an array of exactly this type."""
         values: list[T] = self.take(label, list)
-        if not all(type(value) is kind for value in values):
+        if not {kind}.issuperset(map(type, values)):
             raise MalformedError(self._rule, f"field {label} is no array of {kind.__name__}")
         return values
 
@@ -272,17 +310,17 @@ def _shortest(value: object) -> int:
     todo: list[Any] = [value]
     for item in todo:
         kind = type(item)
-        if kind is int:
-            number = item if item >= 0 else ~item
-        elif kind is bytes:
-            number = len(item)
-            total += number
-        elif kind is str:
+        if kind is str:
             number = len(item) if item.isascii() else len(item.encode())
             total += number
+        elif kind is int:
+            number = item if item >= 0 else ~item
         elif kind is list:
             number = len(item)
             todo += item
+        elif kind is bytes:
+            number = len(item)
+            total += number
         elif kind is dict:
             number = len(item)
             if number and type(next(iter(item))) is str:

@@ -5,7 +5,7 @@ revoked as of a checkpoint. Checking needs the network statement and nothing els
 """
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from ddtp import encoding, entry, merkle, status
 from ddtp.encoding import Fields, Value
@@ -53,10 +53,10 @@ class Registration:
     @classmethod
     def of(cls, row: Value) -> Self:
         """Return what a row holds, or refuse it (rule evidence.1)."""
-        match row:
-            case [bytes(leaf), int(index), bytes(path), bytes(checkpoint)] if type(index) is int:
-                return cls(entry=leaf, index=index, path=cut(path), checkpoint=checkpoint)
-        raise MalformedError("evidence.1", "a registration is [entry, index, path, checkpoint]")
+        if type(row) is not list or list(map(type, row)) != [bytes, int, bytes, bytes]:
+            raise MalformedError("evidence.1", "a registration is [entry, index, path, checkpoint]")
+        leaf, index, path, checkpoint = cast("tuple[bytes, int, bytes, bytes]", row)
+        return cls(entry=leaf, index=index, path=cut(path), checkpoint=checkpoint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,18 +96,18 @@ class Status:
     @classmethod
     def of(cls, row: Value) -> Self:
         """Return what a row holds, or refuse it (rule evidence.1)."""
-        match row:
-            case [bytes(leaf), bytes(path), bytes(tile), bytes(up), bytes(head), bytes(link)]:
-                return cls(
-                    entry=leaf,
-                    path=cut(path),
-                    tile=tile,
-                    tile_path=cut(up),
-                    checkpoint=head,
-                    consistency=cut(link),
-                )
-        raise MalformedError(
-            "evidence.1", "a status is [entry, path, tile, tile path, checkpoint, consistency]"
+        if type(row) is not list or list(map(type, row)) != [bytes] * 6:
+            raise MalformedError(
+                "evidence.1", "a status is [entry, path, tile, tile path, checkpoint, consistency]"
+            )
+        leaf, path, tile, up, head, link = cast("list[bytes]", row)
+        return cls(
+            entry=leaf,
+            path=cut(path),
+            tile=tile,
+            tile_path=cut(up),
+            checkpoint=head,
+            consistency=cut(link),
         )
 
 
@@ -206,4 +206,4 @@ def cut(data: bytes, most: int = MAX_PATH) -> tuple[bytes, ...]:
     """
     if len(data) % HASH_BYTES or len(data) > most * HASH_BYTES:
         raise MalformedError("evidence.1", f"{len(data)} bytes are not at most {most} hashes")
-    return tuple(data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES))
+    return tuple([data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES)])

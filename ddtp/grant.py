@@ -8,6 +8,7 @@ registered, so a log learns that a consent exists and nothing about it.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Self
 
 from ddtp import cose, encoding, entry, labels
@@ -95,8 +96,16 @@ class Grant:
 
 def disclosed_digest(indices: Sequence[int], leaf_hashes: Sequence[bytes]) -> bytes:
     """Return SHA-256 of the CBOR array of [index, leaf hash], ascending (rule grant.5)."""
-    rows: list[Value] = [[i, leaf] for i, leaf in zip(indices, leaf_hashes, strict=True)]
-    return hashlib.sha256(encoding.encode(rows)).digest()
+    # All rows have one form, so they are written as they are encoded.
+    rows = [
+        b"\x82" + _index(index) + b"\x58\x20" + leaf
+        for index, leaf in zip(indices, leaf_hashes, strict=True)
+    ]
+    return hashlib.sha256(encoding.array_of(rows)).digest()
+
+
+# The same small numbers come again with every grant.
+_index = lru_cache(maxsize=4096)(encoding.encode)
 
 
 def check_audience(grant: Grant, audience: MemberID) -> None:

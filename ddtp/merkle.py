@@ -8,7 +8,7 @@ on; at the right edge it may cover fewer than 2**level of them.
 Computing a proof trusts its arguments (ValueError); checking one does not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from operator import lt
 
@@ -27,6 +27,11 @@ _HASH_LENGTHS = frozenset([HASH_BYTES])
 def leaf_hash(leaf: bytes) -> bytes:
     """Return the hash of a leaf's bytes."""
     return sha256(b"\x00" + leaf).digest()
+
+
+def leaf_hashes(leaves: Iterable[bytes]) -> list[bytes]:
+    """Return the hash of each leaf's bytes."""
+    return [sha256(b"\x00" + leaf).digest() for leaf in leaves]
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

@@ -102,13 +102,13 @@ class Statement:
                 cose.3.
             SignatureError: cose.4.
         """
-        signed = cose.parse(data, KIND)
-        with Fields(cose.open_sign1(data, KIND, signed.key_id), "package.1") as fields:
+        key_id, value = cose.open_named(data, KIND)
+        with Fields(value, "package.1") as fields:
             with Fields(fields.take(labels.CNF, dict), "package.1") as cnf:
                 holder = KeyID(cnf.take(labels.CNF_KID, bytes))
             return cls(
                 issuer=MemberID(fields.take(labels.ISS, str)),
-                key_id=signed.key_id,
+                key_id=key_id,
                 issued_at=fields.take(labels.IAT, int),
                 expires_at=fields.take(labels.EXP, int),
                 cti=fields.take(labels.CTI, bytes),
@@ -227,7 +227,7 @@ class Package:
             raise MalformedError("package.3", f"{len(self.leaves)} leaves, {statement.size} signed")
         if tree_root(self.leaves) != statement.root:
             raise ProofError("merkle.3", "the items are not those that the provider signed")
-        items = tuple(map(Item.open, self.leaves))
+        items = record.open_items(self.leaves)
         record.check_order(tuple(range(len(items))), items)
         return statement, items
 
@@ -239,5 +239,5 @@ def leaves_of(contents: Record, salts: bytes) -> tuple[bytes, ...]:
 
 def tree_root(leaves: tuple[bytes, ...]) -> bytes:
     """Return the root over leaves."""
-    hashes = record.leaf_hashes(leaves)
+    hashes = merkle.leaf_hashes(leaves)
     return merkle.root(merkle.nodes_of(hashes), len(hashes))

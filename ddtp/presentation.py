@@ -6,9 +6,9 @@ request's own recipient and padded, so that its size says little.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Self, cast
 
-from ddtp import encoding, evidence, merkle, record, seal
+from ddtp import encoding, evidence, merkle, seal
 from ddtp.encoding import Encodable, Fields, Value
 from ddtp.errors import MalformedError
 from ddtp.fingerprint import Fingerprint
@@ -70,16 +70,16 @@ class Shown:
             MalformedError: presentation.1, evidence.1.
         """
         with Fields(value, "presentation.1") as fields:
-            disclosed = [_pair(row) for row in fields.take(2, list)]
+            indices, leaves = _columns(fields.take(2, list))
             return cls(
                 statement=fields.take(1, bytes),
-                indices=tuple(index for index, _ in disclosed),
-                leaves=tuple(leaf for _, leaf in disclosed),
+                indices=indices,
+                leaves=leaves,
                 multiproof=evidence.cut(fields.take(3, bytes), MAX_HASHES),
                 grant=fields.take(4, bytes),
                 issued=fields.take_nullable(5, bytes),
                 granted=fields.take_nullable(6, bytes),
-                documents=tuple(_document(row) for row in fields.take(7, list)),
+                documents=_documents(fields.take(7, list)),
             )
 
 
@@ -119,7 +119,8 @@ class Presentation:
                 packages=tuple(map(Shown.decode, fields.take(1, list))),
                 reply=fields.take(2, str),
             )
-            if fields.take(3, bytes).strip(b"\0"):
+            padding = fields.take(3, bytes)
+            if padding != bytes(len(padding)):
                 raise MalformedError("presentation.2", "the padding is not of zeros")
         return presentation
 
@@ -130,7 +131,7 @@ def show(package: Package, indices: Sequence[int]) -> tuple[tuple[bytes, ...], t
     Args:
         indices: Ascending, each below the package's size, at least one.
     """
-    nodes = merkle.nodes_of(record.leaf_hashes(package.leaves))
+    nodes = merkle.nodes_of(merkle.leaf_hashes(package.leaves))
     proof = merkle.multiproof(nodes, indices, len(package.leaves))
     return tuple(package.leaves[index] for index in indices), tuple(proof)
 
@@ -159,15 +160,20 @@ def _padding(bare: int) -> int:
         target = padme(target + 1)
 
 
-def _pair(value: Value) -> tuple[int, bytes]:
-    # Every leaf passes here, and a pattern would take three times as long.
-    if type(value) is list and [type(each) for each in value] == [int, bytes]:
-        return value[0], value[1]  # type: ignore[return-value]  # just checked
+def _columns(rows: list[Value]) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
+    """Return the indices and the bytes of rows that are all [index, bytes]."""
+    # Every leaf passes here, so types are compared a column at a time.
+    pairs = cast("list[tuple[int, bytes]]", rows)
+    if {list}.issuperset(map(type, rows)) and {2}.issuperset(map(len, pairs)):
+        indices = tuple([index for index, _ in pairs])
+        found = tuple([data for _, data in pairs])
+        if {int}.issuperset(map(type, indices)) and {bytes}.issuperset(map(type, found)):
+            return indices, found
     raise MalformedError("presentation.1", "expected [index, bytes]")
 
 
-def _document(value: Value) -> tuple[int, bytes]:
-    index, sha256 = _pair(value)
-    if len(sha256) != evidence.HASH_BYTES:
+def _documents(rows: list[Value]) -> tuple[tuple[int, bytes], ...]:
+    indices, hashes = _columns(rows)
+    if not {evidence.HASH_BYTES}.issuperset(map(len, hashes)):
         raise MalformedError("presentation.1", "the SHA-256 of a document's age file has 32 bytes")
-    return index, sha256
+    return tuple(zip(indices, hashes, strict=True))

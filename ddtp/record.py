@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple, Self
 
-from ddtp import encoding, merkle
+from ddtp import encoding
 from ddtp.encoding import Value
 from ddtp.errors import MalformedError
 
@@ -87,7 +87,11 @@ class Item(NamedTuple):
         Raises:
             MalformedError: cbor.1 to cbor.7, or record.1: not [salt, path, value].
         """
-        value = encoding.decode(leaf)
+        return cls.of(encoding.decode(leaf))
+
+    @classmethod
+    def of(cls, value: Value) -> Self:
+        """Return the item that a decoded leaf is, or refuse it (record.1, record.2)."""
         if type(value) is not list or len(value) != 3:
             raise MalformedError("record.1", "an item is [salt, path, value]")
         salt, path, content = value
@@ -97,6 +101,15 @@ class Item(NamedTuple):
             raise MalformedError("record.1", "a path is an array")
         _check_shape(path, content)
         return cls(salt, tuple(path), content)  # type: ignore[arg-type]  # steps just checked
+
+
+def open_items(leaves: Sequence[bytes]) -> tuple[Item, ...]:
+    """Return the items that leaves hold: `Item.open` of each, in half the time.
+
+    Raises:
+        MalformedError: As `Item.open`.
+    """
+    return tuple(map(Item.of, encoding.decode_all(leaves)))
 
 
 def items(record: Record, salts: bytes) -> Iterator[Item]:
@@ -209,7 +222,7 @@ def _after_claims(record: Record, size: int) -> Iterator[tuple[Path, Value]]:
         yield (FILLER, n), None
 
 
-Order = tuple[int, bytes, bytes, int]
+Order = tuple[int, bytes, int]
 
 
 def order(path: Path) -> Order:
@@ -220,21 +233,23 @@ def order(path: Path) -> Order:
     """
     kind = path[0]
     if kind == CLAIM:
-        return (CLAIM, len(path).to_bytes(4) + b"".join(map(_key, path[1:])), b"", 0)
-    if kind == SECTION:
-        return (SECTION, _key(path[1]), _key(path[2]), 0)
+        return (CLAIM, _key(path[1:]), 0)
     if kind == ROW:
-        return (SECTION, _key(path[1]), _key(path[2]), 1 + int(path[3]))
-    if kind == DOCUMENT:
-        return (DOCUMENT, _key(path[1]), b"", 0)
-    return (FILLER, b"", b"", int(path[1]))
+        return (SECTION, _key(path[1:3]), 1 + int(path[3]))
+    if kind == FILLER:
+        return (FILLER, b"", int(path[1]))
+    return (int(kind), _key(path[1:]), 0)
 
 
-@lru_cache(maxsize=4096)
-def _key(label: int | str) -> bytes:
-    """Return bytes that compare as the CBOR of a text does: by length, then bytewise."""
-    text = str(label).encode()
-    return len(text).to_bytes(4) + text
+# Records of one type have the same claims, and the rows of a part the same labels.
+@lru_cache(maxsize=1024)
+def _key(labels: Path) -> bytes:
+    """Return bytes that compare as the CBOR of an array of these texts does.
+
+    That is by their count first; each text then by its length in UTF-8, then bytewise.
+    """
+    texts = [str(label).encode() for label in labels]
+    return len(texts).to_bytes(4) + b"".join(len(text).to_bytes(4) + text for text in texts)
 
 
 def check_order(indices: tuple[int, ...], disclosed: tuple[Item, ...]) -> None:
@@ -246,20 +261,21 @@ def check_order(indices: tuple[int, ...], disclosed: tuple[Item, ...]) -> None:
     Raises:
         MalformedError: Rule record.3.
     """
-    last: Order | None = None
+    last: Order = (-1, b"", 0)  # before any path
     part: tuple[str | int, str | int] | None = None
     first = count = 0
     for index, item in zip(indices, disclosed, strict=True):
-        here = order(item.path)
-        if last is not None and not last < here:
+        path = item.path
+        here = order(path)
+        if not last < here:
             raise MalformedError("record.3", f"the path at leaf {index} does not ascend")
         last = here
         if part is not None and first <= index < first + count:
-            if item.path != (ROW, *part, index - first):
+            if path != (ROW, *part, index - first):
                 raise MalformedError("record.3", f"leaf {index} is not row {index - first}")
-        elif item.path[0] == SECTION:
-            part, first, count = (item.path[1], item.path[2]), index + 1, _count(item)
-        elif item.path[0] == ROW and (item.path[1], item.path[2]) == part:
+        elif path[0] == SECTION:
+            part, first, count = (path[1], path[2]), index + 1, _count(item)
+        elif part is not None and path[0] == ROW and (path[1], path[2]) == part:
             raise MalformedError("record.3", f"leaf {index} lies outside its section")
 
 
@@ -307,42 +323,40 @@ def document_of(item: Item) -> Document:
     raise TypeError("not a document")
 
 
-def leaf_hashes(leaves: tuple[bytes, ...]) -> list[bytes]:
-    """Return the RFC 9162 leaf hash of each leaf."""
-    return [merkle.leaf_hash(leaf) for leaf in leaves]
-
-
 def _check_shape(path: Sequence[Value], value: Value) -> None:
     """Refuse a path or a value that is of none of the five kinds (rule record.2)."""
     if not 2 <= len(path) <= MAX_PATH or type(path[0]) is not int:
         raise MalformedError("record.2", "a path begins with its kind and has 2 to 8 steps")
-    kind, *steps = path
+    kind = path[0]
     if kind == CLAIM:
-        fits = value is not None and all(map(_is_label, steps))
+        fits = value is not None and _are_labels(path[1:])
     elif kind == ROW:
-        fits = len(steps) == 3 and _is_label(steps[0]) and _is_label(steps[1])
-        fits = fits and _is_count(steps[2]) and type(value) is dict
+        fits = len(path) == 4 and _are_labels(path[1:3]) and _is_count(path[3])
+        fits = fits and type(value) is dict
         fits = fits and _TEXT.issuperset(map(type, value))  # type: ignore[arg-type]  # a map
     elif kind == SECTION:
-        fits = len(steps) == 2 and _is_label(steps[0]) and _is_label(steps[1])
+        fits = len(path) == 3 and _are_labels(path[1:])
         fits = fits and type(value) is list and len(value) == 3 and all(map(_is_count, value))
         fits = fits and value[1] < value[2]  # type: ignore[index, operator]  # just checked
     elif kind == DOCUMENT:
-        fits = len(steps) == 1 and _is_label(steps[0]) and type(value) is list and len(value) == 3
+        fits = len(path) == 2 and _are_labels(path[1:])
+        fits = fits and type(value) is list and len(value) == 3
         fits = fits and type(value[0]) is str and _is_count(value[1])  # type: ignore[index]
         fits = fits and type(value[2]) is bytes and len(value[2]) == 32  # type: ignore[index]
     else:
-        fits = kind == FILLER and len(steps) == 1 and _is_count(steps[0]) and value is None
+        fits = kind == FILLER and len(path) == 2 and _is_count(path[1]) and value is None
     if not fits:
         raise MalformedError("record.2", "path and value are of no kind of item")
 
 
-def _is_label(step: Value) -> bool:
-    # Few texts that are no ASCII stand in paths: only those are encoded to be measured.
-    return type(step) is str and (
-        0 < len(step) <= MAX_LABEL_BYTES
-        and (step.isascii() or len(step.encode()) <= MAX_LABEL_BYTES)
-    )
+def _are_labels(steps: Sequence[Value]) -> bool:
+    for step in steps:
+        if type(step) is not str or not 0 < len(step) <= MAX_LABEL_BYTES:
+            return False
+        # Few texts that are no ASCII stand in paths: only those are encoded to be measured.
+        if not step.isascii() and len(step.encode()) > MAX_LABEL_BYTES:
+            return False
+    return True
 
 
 def _is_count(number: Value) -> bool:

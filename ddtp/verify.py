@@ -10,7 +10,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from ddtp import entry, evidence, grant, merkle, package, record, request
 from ddtp.errors import (
@@ -146,8 +146,7 @@ class Case:
         return self.now if self.as_of is None else self.as_of
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """One check of a verdict.
 
     Attributes:
@@ -371,8 +370,8 @@ def _contents(found: _Examined) -> tuple[Contents, ...]:
 
 
 def _decodes(found: _Examined, one: _Package) -> None:
-    one.items = tuple(map(Item.open, one.presented.shown.leaves))
-    one.hashes = tuple(map(merkle.leaf_hash, one.presented.shown.leaves))
+    one.items = record.open_items(one.presented.shown.leaves)
+    one.hashes = tuple(merkle.leaf_hashes(one.presented.shown.leaves))
     signed = found.case.request
     if signed is not None and found.request is None:
         found.request = found.case.requests.get(signed) or Request.open(signed)

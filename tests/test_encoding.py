@@ -55,6 +55,59 @@ def test_decode_inverts_encode(value: Value) -> None:
     assert encoding.decode(encoding.encode(value), depth=64) == value
 
 
+def each_decoded(parts: list[bytes]) -> list[Value]:
+    return [encoding.decode(part) for part in parts]
+
+
+def both_ways(parts: list[bytes]) -> None:
+    """Parts decoded together give the values, or the rule, of parts decoded one by one."""
+    found: list[list[Value]] = []
+    one_by_one = malformed_rule(lambda: found.append(each_decoded(parts)))
+    together = malformed_rule(lambda: found.append(list(encoding.decode_all(parts))))
+    assert together == one_by_one
+    assert not found or repr(found[0]) == repr(found[1])  # repr tells true from 1
+
+
+some_parts = st.lists(values.map(encoding.encode), max_size=6)
+
+
+@given(some_parts)
+@example([])
+@example([b"\x00"] * 300)
+@example([b"\x81" * 15 + b"\x81\x00"])
+@example([b"\x00", b"\x81" * 16 + b"\x81\x00"])
+def test_parts_together_are_each_part(parts: list[bytes]) -> None:
+    both_ways(parts)
+
+
+@given(st.lists(st.binary(max_size=8), max_size=6))
+@example([b"\x01\x02", b""])
+@example([b"\x81", b"\x01\x02"])
+@example([b"\x18\x01", b"\x02"])
+@example([b"\x98", b"\x01\x02"])
+@example([b"\xf9\x00\x00", b"\x00"])
+@example([b"\xa2\x02\x00\x01\x00", b"\x00"])
+def test_any_parts_together_are_each_part(parts: list[bytes]) -> None:
+    both_ways(parts)
+
+
+@given(some_parts, st.data())
+def test_parts_cut_elsewhere_are_each_part(parts: list[bytes], data: st.DataObject) -> None:
+    joined = b"".join(parts)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(joined)), max_size=6)))
+    shifted = [joined[a:b] for a, b in zip([0, *cuts], [*cuts, len(joined)], strict=True)]
+    both_ways(shifted)
+
+
+def test_parts_too_large_to_read_together_are_each_part() -> None:
+    both_ways([encoding.encode(bytes(size)) for size in (10, 20_000, 30)])
+
+
+@given(st.lists(values, max_size=300))
+def test_an_array_of_encoded_parts_is_the_array(found: list[Value]) -> None:
+    assert encoding.array_of(list(map(encoding.encode, found))) == encoding.encode(found)
+
+
 @given(values)
 def test_encode_agrees_with_cbor2(value: Value) -> None:
     assert cbor2.loads(encoding.encode(value)) == value

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ddtp import encoding
 from ddtp.cose import sign1
 from ddtp.encoding import Encodable
 from ddtp.entry import Granted, Issued, Revoked
@@ -191,6 +192,18 @@ def test_the_digest_is_over_the_array_as_the_chapter_writes_it() -> None:
     )
     expected = hashlib.sha256(b"\x83" + rows).digest()
     assert disclosed_digest([1, 5, 300], HASHES) == expected
+
+
+@given(st.lists(st.integers(0, 2**63), max_size=30))
+def test_the_digest_is_over_the_encoding_of_the_rows(indices: list[int]) -> None:
+    hashes = [hashlib.sha256(bytes([n])).digest() for n in range(len(indices))]
+    rows: list[Encodable] = [[index, each] for index, each in zip(indices, hashes, strict=True)]
+    expected = hashlib.sha256(encoding.encode(rows)).digest()
+    assert disclosed_digest(indices, hashes) == expected
+
+
+def test_an_index_that_no_leaf_has_is_not_granted() -> None:
+    assert broken_rule(lambda: check_disclosed(GRANT, [-1, 2**64 - 1], HASHES[:2])) == "grant.5"
 
 
 @pytest.mark.parametrize(

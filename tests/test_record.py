@@ -119,6 +119,23 @@ def test_record_2_refuses_a_path_or_value_of_no_kind(shape: list[object]) -> Non
     assert malformed_rule(lambda: Item.open(leaf(*shape))) == "record.2"
 
 
+def test_items_opened_together_are_each_item() -> None:
+    assert record.open_items([item.leaf() for item in ITEMS]) == ITEMS
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [(b"", leaf([9], None)), (leaf([9], None), b""), (leaf([0, "a"], 1) + b"\x00",)],
+    ids=["no bytes first", "no item first", "bytes after it"],
+)
+def test_items_opened_together_are_refused_by_the_rule_of_the_first(
+    wrong: tuple[bytes, ...],
+) -> None:
+    leaves = [*(item.leaf() for item in ITEMS), *wrong]
+    expected = malformed_rule(lambda: Item.open(wrong[0]))
+    assert malformed_rule(lambda: record.open_items(leaves)) == expected
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_item_or_malformed(data: bytes) -> None:
     assert malformed_rule(lambda: Item.open(data)) != ""

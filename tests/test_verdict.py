@@ -24,7 +24,7 @@ def judged(**results: Result) -> Verdict:
     changed = {f"verify.{name[1:]}": result for name, result in results.items()}
     found = examine(HONEST.case)
     checks = tuple(
-        replace(each, result=changed[each.rule], broken=None) if each.rule in changed else each
+        each._replace(result=changed[each.rule], broken=None) if each.rule in changed else each
         for each in found.checks
     )
     return replace(found, checks=checks)
