@@ -6,7 +6,7 @@ travels as a draft, its array without the last element.
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from ddtp import cose, encoding, labels
 from ddtp.encoding import Value
@@ -75,6 +75,13 @@ class Status:
 
 Entry = Issued | Granted | Used | Revoked | Status
 _KINDS: Final = {Issued: ISSUED, Granted: GRANTED, Used: USED, Revoked: REVOKED, Status: STATUS}
+_TYPES: Final = {
+    ISSUED: [int, bytes, bytes, bytes, int],
+    GRANTED: [int, bytes, bytes, bytes, int],
+    USED: [int, int, bytes, bytes, int],
+    REVOKED: [int, int, bytes, int, int],
+    STATUS: [int, bytes, int],
+}
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 
@@ -115,37 +122,35 @@ def at(entry: AnyEntry, time: int) -> AnyEntry:
 
 
 def _bare(entry: Entry) -> list[Value]:
-    return [getattr(entry, name) for name in entry.__slots__]
+    fields = [getattr(entry, name) for name in entry.__slots__]
+    # Fingerprints and key ids as the plain bytes that they are.
+    return [bytes(field) if isinstance(field, bytes) else field for field in fields]
 
 
 def _build(value: Value) -> Entry:
-    # A pattern takes true for 1, and an entry must not have two encodings.
     if type(value) is not list or not value or type(value[0]) is not int:
         raise MalformedError("entry.1", "an entry is an array that begins with its kind")
-    match value:
-        case [1, bytes(fingerprint), bytes(lock), bytes(key), int(time)] if len(lock) == 32:
+    # Types are compared exactly: true would pass for 1, and an entry has one encoding.
+    if list(map(type, value)) != _TYPES.get(value[0]):
+        raise MalformedError("entry.1", "not an entry of a log")
+    fields: list[Any] = value
+    match fields:
+        case [1, fingerprint, lock, key, time] if len(lock) == 32:
             entry: Entry = Issued(Fingerprint(fingerprint), lock, KeyID(key), time)
-        case [2, bytes(fingerprint), bytes(lock), bytes(key), int(time)] if len(lock) == 32:
+        case [2, fingerprint, lock, key, time] if len(lock) == 32:
             entry = Granted(Fingerprint(fingerprint), lock, KeyID(key), time)
-        case [3, int(index), bytes(receipt), bytes(signature), int(time)] if len(signature) == 64:
+        case [3, index, receipt, signature, time] if len(signature) == 64:
             entry = Used(index, Fingerprint(receipt), signature, time)
-        case [4, int(index), bytes(key), int(reason), int(time)] if len(key) == 32:
+        case [4, index, key, reason, time] if len(key) == 32 and reason < len(REASONS):
             entry = Revoked(index, key, reason, time)
-        case [6, bytes(root), int(time)] if len(root) == 32:
+        case [6, root, time] if len(root) == 32:
             entry = Status(root, time)
         case _:
-            raise MalformedError("entry.1", "not an entry of a log")
-    _check_numbers(entry)
-    return entry
-
-
-def _check_numbers(entry: Entry) -> None:
-    """Refuse numbers out of range, and true and false, which Python takes for numbers."""
-    numbers = [field for field in _bare(entry) if isinstance(field, int)]
-    if any(type(number) is bool or not 0 <= number < 2**63 for number in numbers):
+            raise MalformedError("entry.1", "a key, lock, root, signature or reason of it is none")
+    numbers = [field for field in fields if type(field) is int]
+    if min(numbers) < 0 or max(numbers) >= 2**63:
         raise MalformedError("entry.1", "a number of this entry is out of range")
-    if isinstance(entry, Revoked) and entry.reason >= len(REASONS):
-        raise MalformedError("entry.1", f"reason {entry.reason} is not one of 0 to 4")
+    return entry
 
 
 def lock_of(key: bytes) -> bytes:
