@@ -266,11 +266,10 @@ def _own_kind(data: bytes) -> str:
     head = data[3:100]
     if head[:1] and 0xA1 <= head[0] <= 0xBB:
         start = 2 + max(0, head[0] - 0xB7)
-        kind = head[start + 1 : start + 1 + (head[start] & 0x1F)] if len(head) > start else b""
-        if head[start - 1 : start] == b"\x00" and 0x61 <= head[start] <= 0x77 and kind.isascii():
-            name = kind.decode("ascii")
-            if name.isprintable():
-                return f"a {name} file"
+        if len(head) > start and head[start - 1] == 0 and 0x61 <= head[start] <= 0x77:
+            kind = head[start + 1 : start + 1 + (head[start] & 0x1F)]
+            if kind.isascii() and kind.decode("ascii").isprintable():
+                return f"a {kind.decode('ascii')} file"
     return "self-described CBOR of another program"
 
 

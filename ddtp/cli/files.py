@@ -31,6 +31,9 @@ def read(path: Path, *, limit: int) -> bytes:
         data = sys.stdin.buffer.read(limit + 1)
     else:
         with path.open("rb") as file:
+            # What says itself that it is too large is not read at all; a pipe does not say.
+            if os.fstat(file.fileno()).st_size > limit:
+                raise MalformedError("cli.6", f"{path}: more than {limit} bytes")
             data = file.read(limit + 1)
     if len(data) > limit:
         raise MalformedError("cli.6", f"{path}: more than {limit} bytes")
