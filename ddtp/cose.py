@@ -159,18 +159,7 @@ def _signed_bytes(kind: str, key_id: KeyID, payload: bytes) -> bytes:
 
 
 def _byte_string(content: bytes) -> bytes:
-    return _head(len(content)) + content
-
-
-def _head(size: int) -> bytes:
-    """Return the beginning of a CBOR byte string of this many bytes."""
-    if size < 24:
-        return bytes([0x40 + size])
-    if size < 256:
-        return bytes([0x58, size])
-    if size < 65536:
-        return b"\x59" + size.to_bytes(2)
-    return b"\x5a" + size.to_bytes(4)
+    return encoding.head(2, len(content)) + content
 
 
 def _payload_start(data: bytes, kind: str, payload: type) -> int:
@@ -194,7 +183,7 @@ def _split(data: bytes, kind: str) -> tuple[KeyID, bytes, bytes]:
     payload = data[_payload_start(data, kind, bytes) : -_TAIL_BYTES]
     size = len(payload)
     head = 1 if size <= 24 else 2 if size <= 257 else 3 if size <= 65538 else 5
-    if payload[:head] != _head(size - head):
+    if payload[:head] != encoding.head(2, size - head):
         _refuse(data, kind, bytes)
     key_id = KeyID(data[_KID_START:_KID_END])
     return key_id, payload[head:], _signed_bytes(kind, key_id, payload)

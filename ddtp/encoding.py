@@ -60,8 +60,18 @@ def encode(value: Encodable) -> bytes:
 
 def array_of(parts: Sequence[bytes]) -> bytes:
     """Return the encoding of an array of parts that are encoded already."""
-    head = encode(len(parts))  # the head of an array is that of its length, but for the type
-    return bytes([0x80 | head[0]]) + head[1:] + b"".join(parts)
+    return head(4, len(parts)) + b"".join(parts)
+
+
+def head(major: int, number: int) -> bytes:
+    """Return the beginning of an encoding: its major type, and its number below 2**32."""
+    if number < 24:
+        return bytes([major << 5 | number])
+    if number < 256:
+        return bytes([major << 5 | 24, number])
+    if number < 65536:
+        return bytes([major << 5 | 25]) + number.to_bytes(2)
+    return bytes([major << 5 | 26]) + number.to_bytes(4)
 
 
 def decode(data: bytes, *, limit: int = LIMIT_BYTES, depth: int = MAX_DEPTH) -> Value:

@@ -10,6 +10,7 @@ Computing a proof trusts its arguments (ValueError); checking one does not.
 
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
+from itertools import pairwise
 from operator import lt
 
 from ddtp.errors import ProofError
@@ -266,28 +267,22 @@ def _fold(
     used = 0
     found = b""
     waiting: list[bytes] = []
-    entered = height
+    # How far up the way to the next leaf turns off; before the first and after the last: the root.
+    turns = [height, *((a ^ b).bit_length() - 1 for a, b in pairwise(indices)), height]
     try:
-        for position, index in enumerate(indices):
+        for index, leaf, entered, left in zip(indices, leaves, turns, turns[1:], strict=False):
             # The hashes left of this leaf, from the top down to where it branches off.
             lefts = (index & ((1 << entered) - 1)).bit_count()
             if lefts:
                 waiting += proof[used : used + lefts]
                 used += lefts
-            found = leaves[position]
-            if position + 1 < len(indices):
-                entered = (index ^ indices[position + 1]).bit_length() - 1
-            else:
-                entered = height
-            last = size - 1
-            for _ in range(entered):
-                if index & 1:
+            found = leaf
+            for level in range(left):
+                if index >> level & 1:
                     found = hash_(b"\x01" + waiting.pop() + found).digest()
-                elif index < last:
+                elif (index >> level) + 1 << level < size:
                     found = hash_(b"\x01" + found + proof[used]).digest()
                     used += 1
-                index >>= 1
-                last >>= 1
             waiting.append(found)
     except IndexError:
         raise ProofError("merkle.2", f"the proof has only {len(proof)} hashes") from None

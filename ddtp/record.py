@@ -225,6 +225,8 @@ def _after_claims(record: Record, size: int) -> Iterator[tuple[Path, Value]]:
 Order = tuple[int, bytes, int]
 
 
+# Paths say nothing about a person, and come again with every record of a type.
+@lru_cache(maxsize=4096)
 def order(path: Path) -> Order:
     """Return the key by which paths ascend in a tree (rule record.3).
 
@@ -241,7 +243,6 @@ def order(path: Path) -> Order:
     return (int(kind), _key(path[1:]), 0)
 
 
-# Records of one type have the same claims, and the rows of a part the same labels.
 @lru_cache(maxsize=1024)
 def _key(labels: Path) -> bytes:
     """Return bytes that compare as the CBOR of an array of these texts does.
@@ -262,20 +263,21 @@ def check_order(indices: tuple[int, ...], disclosed: tuple[Item, ...]) -> None:
         MalformedError: Rule record.3.
     """
     last: Order = (-1, b"", 0)  # before any path
-    part: tuple[str | int, str | int] | None = None
-    first = count = 0
+    part: Path = ()
+    first = end = 0
     for index, item in zip(indices, disclosed, strict=True):
         path = item.path
         here = order(path)
         if not last < here:
             raise MalformedError("record.3", f"the path at leaf {index} does not ascend")
         last = here
-        if part is not None and first <= index < first + count:
+        if first <= index < end:
             if path != (ROW, *part, index - first):
                 raise MalformedError("record.3", f"leaf {index} is not row {index - first}")
         elif path[0] == SECTION:
-            part, first, count = (path[1], path[2]), index + 1, _count(item)
-        elif part is not None and path[0] == ROW and (path[1], path[2]) == part:
+            part, first = path[1:], index + 1
+            end = first + _count(item)
+        elif path[0] == ROW and path[1:3] == part:
             raise MalformedError("record.3", f"leaf {index} lies outside its section")
 
 

@@ -53,6 +53,9 @@ class Result(enum.Enum):
     NOT_APPLICABLE = "not_applicable"
 
 
+_HOLDS: Final = (Result.PASSED, Result.NOT_APPLICABLE)
+
+
 class Session(enum.Enum):
     """In which browser session the return link of a case was opened."""
 
@@ -270,7 +273,7 @@ class Check:
     group: str
     run: CheckOne
     after: tuple[str, ...]
-    profiles: frozenset[Profile]
+    profiles: tuple[Profile, ...]
 
 
 def examine(case: Case) -> Verdict:
@@ -298,7 +301,7 @@ def _run(check: Check, found: _Examined, results: Mapping[str, Result]) -> Check
     if found.case.profile not in check.profiles:
         return Checked(check.rule, Result.NOT_APPLICABLE, None, "")
     for rule in check.after:
-        if results[rule] not in (Result.PASSED, Result.NOT_APPLICABLE):
+        if results[rule] not in _HOLDS:
             return Checked(check.rule, Result.UNKNOWN, rule, f"builds on {rule}")
     unknown: Unanswered | None = None
     note = None
@@ -560,8 +563,8 @@ def _grant_is_used_once(found: _Examined, one: _Package) -> None:
     _check_on_our_line(found.case, head.checkpoint)
 
 
-_ALL: Final = frozenset(Profile)
-_CONSENT: Final = frozenset({Profile.PRESENTATION, Profile.EVIDENCE})
+_ALL: Final = tuple(Profile)
+_CONSENT: Final = (Profile.PRESENTATION, Profile.EVIDENCE)
 
 INTACT: Final = "intact"
 ISSUER: Final = "issuer"
@@ -592,9 +595,7 @@ CHECKS: Final = (
     Check("verify.19", IN_FORCE, _grant_is_not_revoked, ("verify.18",), _CONSENT),
     Check("verify.20", IN_FORCE, _grant_is_in_its_dates, ("verify.15",), _CONSENT),
     Check("verify.21", CONSENT, _sender_is_bound_to_the_session, ("verify.14",), _CONSENT),
-    Check(
-        "verify.22", USED_ONCE, _grant_is_used_once, ("verify.18",), frozenset({Profile.EVIDENCE})
-    ),
+    Check("verify.22", USED_ONCE, _grant_is_used_once, ("verify.18",), (Profile.EVIDENCE,)),
 )
 RULES: Final = tuple(check.rule for check in CHECKS)
 
