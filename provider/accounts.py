@@ -82,7 +82,7 @@ class Accounts:
         check_name(customer)
         if not force and self._store.passphrase(customer) is not None:
             raise ConflictError("provider.7", customer)
-        hashed = await self._hash(passphrase)
+        hashed = await asyncio.to_thread(_hashed, passphrase)
         await self._store.write(store.set_account(customer, hashed, self._clock()))
 
     async def sign_in(self, customer: str, passphrase: str) -> str:
@@ -95,12 +95,12 @@ class Accounts:
         """
         name = hashlib.sha256(customer[:MAX_PASSPHRASE].encode("utf-8", "replace")).digest()
         self._check_wait(name)
+        if self._waiting >= _MOST_WAITING:
+            raise Unanswered("provider.9", "try again in a moment")
+        # Before it is known: else whoever tries many at once would be counted too late.
+        self._note_failure(name)
         hashed = self._store.passphrase(customer) if len(customer) <= MAX_PASSPHRASE else None
-        if hashed is None:
-            self._nobody = self._nobody or await self._hash(secrets.token_hex())
-        fits = await self._verify(hashed or self._nobody or b"", passphrase[:MAX_PASSPHRASE])
-        if hashed is None or not fits:
-            self._note_failure(name)
+        if not await self._verify(hashed, passphrase):
             raise LockedError("provider.1", "name and passphrase do not belong together")
         self._failures.pop(name, None)
         return self._begin(customer)
@@ -156,38 +156,39 @@ class Accounts:
         while len(self._failures) > MOST_NAMES:
             self._failures.popitem(last=False)
 
-    async def _hash(self, passphrase: str) -> bytes:
-        return await asyncio.to_thread(_hashed, passphrase)
-
-    async def _verify(self, hashed: bytes, passphrase: str) -> bool:
-        if self._waiting >= _MOST_WAITING:
-            raise Unanswered("provider.9", "try again in a moment")
+    async def _verify(self, hashed: bytes | None, passphrase: str) -> bool:
+        """Say whether a passphrase is that of an account; without one, no, as slowly."""
         self._waiting += 1
         try:
             async with self._hashing:
-                return await asyncio.to_thread(_fits, hashed, passphrase)
+                if self._nobody is None:
+                    self._nobody = await asyncio.to_thread(_hashed, secrets.token_hex())
+                fits = await asyncio.to_thread(_fits, hashed or self._nobody, passphrase)
+                return fits and hashed is not None
         finally:
             self._waiting -= 1
 
 
 def new_passphrase() -> str:
     """Return a random passphrase that can be read out: 100 bits in five groups."""
-    alphabet = "abcdefghjkmnpqrstuvwxyz23456789x"
+    alphabet = "abcdefghijkmnpqrstuvwxyz23456789"  # neither l and 1 nor o and 0
     letters = [alphabet[byte & 31] for byte in os.urandom(20)]
     return "-".join("".join(letters[i : i + 4]) for i in range(0, 20, 4))
 
 
 def _hashed(passphrase: str) -> bytes:
-    return argon2id.str(
-        passphrase.encode("utf-8", "replace"), opslimit=_OPERATIONS, memlimit=_MEMORY_BYTES
-    )
+    return argon2id.str(_bytes_of(passphrase), opslimit=_OPERATIONS, memlimit=_MEMORY_BYTES)
 
 
 def _fits(hashed: bytes, passphrase: str) -> bool:
     try:
-        return argon2id.verify(hashed, passphrase.encode("utf-8", "replace"))
+        return argon2id.verify(hashed, _bytes_of(passphrase))
     except InvalidkeyError:
         return False
+
+
+def _bytes_of(passphrase: str) -> bytes:
+    return passphrase[:MAX_PASSPHRASE].encode("utf-8", "replace")
 
 
 def _digest(secret: str) -> bytes:

@@ -11,13 +11,14 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 from ddtp import encoding, entry, package, record_type
+from ddtp.cli import files
 from ddtp.encoding import Encodable
 from ddtp.entry import Entry, Issued
 from ddtp.errors import ConflictError, DDTPError, Unanswered
@@ -42,7 +43,13 @@ KEEP_SECONDS: Final = 7 * 86_400
 _PIECE: Final = 2**20
 
 
-_Group = list[tuple[Issued, asyncio.Future[tuple[Evidence, bytes]]]]
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An entry on its way to the log that its statement names, and who waits for it."""
+
+    log: str
+    issued: Issued
+    done: asyncio.Future[tuple[Evidence, bytes]]
 
 
 class Registrar(Protocol):
@@ -106,7 +113,7 @@ class Provider:
         self._registrar = registrar
         self._clock = clock
         self._keep_seconds = keep_seconds
-        self._waiting: _Group = []
+        self._waiting: list[_Waiting] = []
         self._submitting: asyncio.Task[None] | None = None
         self._outbox: asyncio.Task[None] | None = None
         self._stirred = asyncio.Event()
@@ -259,7 +266,7 @@ class Provider:
         """Return the package of a row, after its registration."""
         evidence = row.evidence
         if evidence is None:
-            proven, evidence = await self._register(issued)
+            proven, evidence = await self._register(row.log, issued)
             _check_time(row, entry.decode(proven.registration.entry))
         return Package(
             statement=row.statement,
@@ -273,10 +280,10 @@ class Provider:
         author = self._issuer.signer.key_id
         return Issued(Fingerprint(row.fingerprint), entry.lock_of(key), author, entry.NOT_YET)
 
-    async def _register(self, issued: Issued) -> tuple[Evidence, bytes]:
+    async def _register(self, log_origin: str, issued: Issued) -> tuple[Evidence, bytes]:
         """Have an entry registered together with whatever else waits; return the evidence."""
         done: asyncio.Future[tuple[Evidence, bytes]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((issued, done))
+        self._waiting.append(_Waiting(log_origin, issued, done))
         if self._submitting is None:
             self._submitting = asyncio.create_task(self._submit())
         return await done
@@ -284,14 +291,14 @@ class Provider:
     async def _submit(self) -> None:
         """Submit what waits, group after group, until nothing does."""
         issuer = self._issuer
-        group: _Group = []
+        group: list[_Waiting] = []
         try:
             while self._waiting:
-                group, self._waiting = self._waiting[:MOST_ENTRIES], self._waiting[MOST_ENTRIES:]
-                entries = [issued for issued, _ in group]
+                group = self._next_group()
+                entries = [each.issued for each in group]
                 try:
                     proven = await self._registrar.submit(
-                        issuer.log, entries, issuer.member, issuer.signer
+                        group[0].log, entries, issuer.member, issuer.signer
                     )
                 except Exception as error:  # noqa: BLE001 - it goes to all who wait
                     self._refuse(group, error)
@@ -299,25 +306,33 @@ class Provider:
                     self._answer(group, proven)
         finally:
             self._submitting = None
-            for _, waiter in (*group, *self._waiting):
-                waiter.cancel()
+            for each in (*group, *self._waiting):
+                each.done.cancel()
 
-    def _refuse(self, group: _Group, error: Exception) -> None:
+    def _next_group(self) -> list[_Waiting]:
+        """Take from what waits as much as one submission to one log holds."""
+        origin = self._waiting[0].log
+        group = [each for each in self._waiting if each.log == origin][:MOST_ENTRIES]
+        taken = {id(each) for each in group}
+        self._waiting = [each for each in self._waiting if id(each) not in taken]
+        return group
+
+    def _refuse(self, group: Sequence[_Waiting], error: Exception) -> None:
         """Tell who waits why there is no evidence; the outbox goes on."""
         self._stirred.set()
-        for _, waiter in group:
-            if not waiter.done():
-                waiter.set_exception(error)
-                waiter.exception()  # whoever went away misses nothing: the outbox has it
+        for each in group:
+            if not each.done.done():
+                each.done.set_exception(error)
+                each.done.exception()  # whoever went away misses nothing: the outbox has it
 
-    def _answer(self, group: _Group, proven: Sequence[Evidence]) -> None:
+    def _answer(self, group: Sequence[_Waiting], proven: Sequence[Evidence]) -> None:
         """Give each who waits its evidence, and have it kept."""
         rows = []
-        for (issued, waiter), evidence in zip(group, proven, strict=True):
+        for each, evidence in zip(group, proven, strict=True):
             encoded = evidence.encode()
-            rows.append((issued.fingerprint, evidence.registration.index, encoded))
-            if not waiter.done():
-                waiter.set_result((evidence, encoded))
+            rows.append((each.issued.fingerprint, evidence.registration.index, encoded))
+            if not each.done.done():
+                each.done.set_result((evidence, encoded))
         # Nobody waits for this to be written: what is lost is asked for again.
         self._store.write_later(store.set_evidence(rows))
 
@@ -326,8 +341,9 @@ class Provider:
         delay = FIRST_RETRY_SECONDS
         while True:
             self._stirred.clear()
-            await self._forget()
-            if await self._send_again():
+            # The one does not wait for the other: a disk fault delays no registration.
+            done = [await self._tried(work()) for work in (self._send_again, self._forget)]
+            if all(done):
                 delay = FIRST_RETRY_SECONDS
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_SECONDS):
@@ -336,23 +352,37 @@ class Provider:
                 delay = min(2 * delay, LAST_RETRY_SECONDS)
             await asyncio.sleep(delay)
 
-    async def _send_again(self) -> bool:
-        """Submit every unproven package and revocation once; False when some are left."""
+    async def _tried(self, work: Coroutine[None, None, None]) -> bool:
+        """Say whether work was done; whatever keeps us from it, the outbox tries again."""
         try:
-            rows = self._store.unregistered(MOST_ENTRIES)
-            if rows:
-                await asyncio.gather(*(self._register(self._entry(row)) for row in rows))
-                log.info("outbox registered", extra={"size": len(rows)})
-            for row in self._store.revoking(MOST_ENTRIES):
-                await self._revoke(row)
+            await work
         except (DDTPError, Unanswered) as error:
             log.warning("outbox waits", extra={"rule": error.rule})
             return False
+        except Exception as error:  # noqa: BLE001 - the top of a task: without it nothing would be sent
+            log.error("outbox waits", extra={"error": type(error).__name__})  # noqa: TRY400 - the text of an error may hold contents
+            return False
         return True
+
+    async def _send_again(self) -> None:
+        """Submit every unproven package and revocation once, and raise what kept one back."""
+        rows = self._store.unregistered(MOST_ENTRIES)
+        waits = [self._register(row.log, self._entry(row)) for row in rows]
+        answers = await asyncio.gather(*waits, return_exceptions=True)
+        failed = [each for each in answers if isinstance(each, BaseException)]
+        if len(rows) > len(failed):
+            log.info("outbox registered", extra={"size": len(rows) - len(failed)})
+        for row in self._store.revoking(MOST_ENTRIES):
+            try:
+                await self._revoke(row)
+            except DDTPError as error:
+                failed.append(error)  # those behind it are not kept waiting
+        if failed:
+            raise failed[0]
 
     async def _revoke(self, row: Row) -> Evidence:
         if row.place is None:
-            evidence, _ = await self._register(self._entry(row))
+            evidence, _ = await self._register(row.log, self._entry(row))
             place = evidence.registration.index
         else:
             place = row.place
@@ -363,7 +393,8 @@ class Provider:
 
     async def _forget(self) -> None:
         """Remove contents that have been kept long enough, and documents that nobody needs."""
-        await self._store.write(store.forget(self._clock() - self._keep_seconds))
+        if await self._store.write(store.forget(self._clock() - self._keep_seconds)):
+            await self._store.wipe()
         in_use = self._store.documents_in_use()
         before = self._clock() - self._keep_seconds
         await asyncio.to_thread(_remove_others, self._documents, in_use, before)
@@ -375,20 +406,14 @@ class Provider:
             place.touch()
             return
         self._documents.mkdir(mode=0o700, exist_ok=True)
-        beside = place.with_name(f".{place.name}.{os.getpid()}.{os.urandom(4).hex()}")
-        digest = hashlib.sha256()
-        try:
-            with source.open("rb") as file, beside.open("xb") as copy:
-                while piece := file.read(_PIECE):
-                    digest.update(piece)
-                    copy.write(piece)
-                copy.flush()
-                os.fsync(copy.fileno())
-            if digest.digest() != sha256 or beside.stat().st_size != size:
+        digest, found = hashlib.sha256(), 0
+        with source.open("rb") as file, files.writing(place, force=True, mode=0o600) as copy:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+                found += len(piece)
+                copy.write(piece)
+            if digest.digest() != sha256 or found != size:
                 raise DDTPError("source.5", f"{source.name} is not what the record says")
-            beside.replace(place)
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 def _tree(record: Record, salts: bytes) -> tuple[tuple[bytes, ...], bytes]:
@@ -456,5 +481,7 @@ def _remove_others(folder: Path, in_use: set[bytes], before: int) -> None:
     """Remove documents of no package, unless they came just now and theirs is on its way."""
     names = {each.hex() for each in in_use}
     for path in folder.glob("*") if folder.is_dir() else ():
-        if path.name not in names and path.stat().st_mtime < before:
-            path.unlink(missing_ok=True)
+        # Another process may have removed it meanwhile, or have moved it to its place.
+        with contextlib.suppress(FileNotFoundError):
+            if path.name not in names and path.lstat().st_mtime < before:
+                path.unlink()

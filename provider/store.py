@@ -116,7 +116,7 @@ _REVOKING: Final = (
     "AND place IS NOT NULL ORDER BY issued_at LIMIT ?"
 )
 _NEWEST: Final = f"SELECT {_PACKAGE} FROM packages ORDER BY issued_at DESC, rowid DESC LIMIT ?"  # noqa: S608
-_BEGINNING: Final = f"SELECT {_PACKAGE} FROM packages WHERE hex(fingerprint) LIKE ? || '%' LIMIT 10"  # noqa: S608
+_BEGINNING: Final = f"SELECT {_PACKAGE} FROM packages WHERE fingerprint BETWEEN ? AND ? LIMIT 10"  # noqa: S608
 _OF_OFFER: Final = f"SELECT {_OFFER} FROM offers WHERE offer = ?"  # noqa: S608
 
 
@@ -128,6 +128,7 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._writer = open_database(path, _SCHEMA)
         self._reader = open_reader(path)
         self._waiting: _Group = []
@@ -175,6 +176,14 @@ class Store:
         if not self._flushing and self._later is None:
             self._later = loop.call_later(LATER_SECONDS, self._flush_later, loop)
 
+    async def wipe(self) -> None:
+        """Have what was removed gone from the write-ahead log, too.
+
+        Removed rows are overwritten in the database; until it is emptied, the log beside it
+        still has the pages from before.
+        """
+        await asyncio.to_thread(_wipe, self._path)
+
     def package_by_key(self, key: str) -> Row | None:
         """Return the package that was asked for by a key."""
         return _row(self._reader.execute(_BY_KEY, (key,)).fetchone())
@@ -188,8 +197,9 @@ class Store:
         return [_made(found) for found in self._reader.execute(_NEWEST, (most,))]
 
     def beginning(self, digits: str) -> list[Row]:
-        """Return packages whose SHA-256 begins with hex digits, ten at most."""
-        return [_made(found) for found in self._reader.execute(_BEGINNING, ("1220" + digits,))]
+        """Return packages whose SHA-256 begins with hex digits, 64 at most; ten at most."""
+        ends = [bytes.fromhex("1220" + digits.ljust(64, fill)) for fill in "0f"]
+        return [_made(found) for found in self._reader.execute(_BEGINNING, ends)]
 
     def unregistered(self, most: int) -> list[Row]:
         """Return signed packages that no log has proven yet, the oldest first."""
@@ -335,19 +345,20 @@ def set_account(customer: str, passphrase: bytes, now: int) -> Change[None]:
     return lambda database: _discard(database.execute(statement, (customer, passphrase, now)))
 
 
-def forget(before: int) -> Change[None]:
-    """Return the change that removes contents and offers from before a time.
+def forget(before: int) -> Change[int]:
+    """Return the change that removes contents and offers from before a time, and counts them.
 
     What was not registered yet is kept: it still has to be handed over.
     """
 
-    def change(database: Connection) -> None:
-        database.execute(
+    def change(database: Connection) -> int:
+        contents = database.execute(
             "UPDATE packages SET leaves = NULL WHERE leaves IS NOT NULL "
             "AND issued_at < ? AND evidence IS NOT NULL",
             (before,),
         )
-        database.execute("DELETE FROM offers WHERE expires_at < ?", (before,))
+        offers = database.execute("DELETE FROM offers WHERE expires_at < ?", (before,))
+        return int(contents.rowcount + offers.rowcount)
 
     return change
 
@@ -355,6 +366,16 @@ def forget(before: int) -> Change[None]:
 def cut(documents: bytes) -> list[bytes]:
     """Return the SHA-256 of each document of a package."""
     return [documents[start : start + 32] for start in range(0, len(documents), 32)]
+
+
+def _wipe(path: Path) -> None:
+    connection = open_database(path)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except DatabaseError as error:
+        raise StorageError("provider.12", str(error)) from error
+    finally:
+        connection.close()
 
 
 def _discard(_: object) -> None:

@@ -15,6 +15,7 @@ from playwright.async_api import Browser
 from ddtp import entry, record_type, verify, web, words
 from ddtp.encoding import Value
 from ddtp.errors import ConflictError, DDTPError, LockedError, Outcome, StorageError, Unanswered
+from ddtp.evidence import Evidence
 from ddtp.fingerprint import Fingerprint
 from ddtp.keys import SigningKey
 from ddtp.network import MemberID
@@ -409,6 +410,65 @@ async def test_provider_6_a_revocation_is_kept_while_the_log_is_down(
     assert isinstance(bank.entries()[1], entry.Revoked)
 
 
+async def test_provider_6_a_revocation_that_is_refused_holds_up_no_other(bank: Bank) -> None:
+    packages = [await bank.issue(plain(n)) for n in range(2)]
+    await asyncio.sleep(store.LATER_SECONDS * 2)
+    lost = (bytes(16), packages[0].fingerprint)
+    await bank.home.store.write(
+        lambda database: database.execute("UPDATE packages SET cti = ? WHERE fingerprint = ?", lost)
+    )
+    for each in packages:
+        await bank.home.store.write(store.ask_to_revoke(each.fingerprint, 1))
+    with pytest.raises(LockedError):
+        await bank.home.provider._send_again()
+    assert [type(each) for each in bank.entries()] == [entry.Issued, entry.Issued, entry.Revoked]
+
+
+async def test_what_cannot_be_removed_does_not_end_the_outbox(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issue, "FIRST_RETRY_SECONDS", 0.05)
+    stuck = bank.path / "documents" / "a folder"
+    stuck.mkdir()
+    os.utime(stuck, (0, 0))
+    await bank.town.stop_log()
+    with pytest.raises(Unanswered):
+        await bank.issue(plain())
+    await bank.town.start_log()
+    async with asyncio.timeout(10):
+        while not bank.entries():  # noqa: ASYNC110 - the outbox works by itself
+            await asyncio.sleep(0.05)
+
+
+async def test_what_waits_goes_to_the_log_that_its_statement_names(bank: Bank) -> None:
+    await bank.town.stop_log()
+    with pytest.raises(Unanswered):
+        await bank.issue(plain())
+    asked = Deaf()
+    moved = replace(bank.home.provider._issuer, log="another.example/1")
+    later = issue.Provider(
+        moved, bank.home.store, bank.path / "documents", asked, clock=bank.town.clock
+    )
+    with pytest.raises(Unanswered):
+        await later._send_again()
+    assert asked.origins == [bank.home.provider._issuer.log]
+
+
+class Deaf:
+    """A registrar that notes which log is meant and never answers."""
+
+    def __init__(self) -> None:
+        self.origins: list[str] = []
+
+    async def submit(self, origin: str, *_: object) -> list[Evidence]:
+        self.origins.append(origin)
+        raise Unanswered("log.2", "deaf")
+
+    async def revoke(self, origin: str, *_: object) -> Evidence:
+        self.origins.append(origin)
+        raise Unanswered("log.2", "deaf")
+
+
 async def test_provider_8_contents_are_removed_after_their_time(bank: Bank) -> None:
     write(bank.path / "records")
     found = bank.home.source.record("chan", "q1")
@@ -421,7 +481,9 @@ async def test_provider_8_contents_are_removed_after_their_time(bank: Bank) -> N
     await bank.home.provider._forget()
     assert await rule_of(bank.home.provider.of_key("k")) == "provider.8"
     assert not list((bank.path / "documents").iterdir())
-    assert b"Chan Tai Man" not in (bank.path / "provider.sqlite").read_bytes()
+    files = list(bank.path.glob("provider.sqlite*"))
+    assert len(files) > 1  # the write-ahead log had the contents longer than the database
+    assert not any(b"Chan Tai Man" in path.read_bytes() for path in files)
 
 
 async def test_provider_12_a_store_that_cannot_write_refuses(tmp_path: Path) -> None:
@@ -538,6 +600,22 @@ async def test_provider_2_attempts_wait_longer_each_time_and_never_for_ever(
     assert await rule_of(made.sign_in(name, PASSPHRASE)) == "provider.2"
     clock.now += accounts.LONGEST_WAIT_SECONDS
     assert await rule_of(made.sign_in(name, PASSPHRASE)) in ("ok", "provider.1")
+
+
+async def test_provider_2_counts_attempts_that_are_made_at_once(known: Known) -> None:
+    tries = (rule_of(known[0].sign_in("chan", f"wrong {n}")) for n in range(8))
+    rules = await asyncio.gather(*tries)
+    assert sorted(rules) == ["provider.1"] * 3 + ["provider.2"] * 5
+
+
+async def test_a_long_passphrase_signs_in(known: Known) -> None:
+    await known[0].add("lei", "x" * 1_200)
+    assert await known[0].sign_in("lei", "x" * 1_200)
+
+
+def test_a_passphrase_that_we_make_has_five_bits_a_letter() -> None:
+    letters = "".join(accounts.new_passphrase() for _ in range(200)).replace("-", "")
+    assert len(set(letters)) == 32
 
 
 async def test_provider_3_a_session_ends(known: Known) -> None:
