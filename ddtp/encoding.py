@@ -332,15 +332,13 @@ def _shortest(value: object) -> int:
             total += number
         elif kind is dict:
             number = len(item)
-            if number and type(next(iter(item))) is str:
-                length = _texts_length(tuple(item))
-                if length < 0:
-                    return -1
-                total += length
-            elif _labels_ascend(item):
-                todo += item
-            else:
+            keys = tuple(item)
+            # True and 1 are one key to what is remembered, so types are compared before.
+            are_labels = _LABELS.issuperset(map(type, keys))
+            length = _labels_length(keys) if are_labels else _texts_length(keys)
+            if length < 0:
                 return -1
+            total += length
             todo += item.values()
         elif item is None or kind is bool:
             continue
@@ -362,19 +360,17 @@ def _shortest(value: object) -> int:
     return total + len(todo)
 
 
-def _labels_ascend(keys: dict[Any, Any]) -> bool:
-    labels = list(keys)
-    return not labels or (
-        _LABELS.issuperset(map(type, labels)) and labels[0] >= 0 and sorted(labels) == labels
-    )
+# All messages of a kind have the same labels, and all rows of a table the same texts.
+@lru_cache(maxsize=256)
+def _labels_length(keys: tuple[int, ...]) -> int:
+    """Return the length of integers as encoded, -1 where they are not labels in order."""
+    ascend = sorted(keys) == [*keys] and all(0 <= key < 2**64 for key in keys)
+    return sum(map(_shortest, keys)) if ascend else -1
 
 
 @lru_cache(maxsize=256)
 def _texts_length(keys: tuple[Any, ...]) -> int:
-    """Return the length of keys as encoded, -1 where they are not all texts and in order.
-
-    It is remembered, since all rows of a table have the same keys.
-    """
+    """Return the length of keys as encoded, -1 where they are not all texts and in order."""
     ascend = _TEXTS.issuperset(map(type, keys)) and sorted(keys, key=_text_order) == [*keys]
     return sum(map(_shortest, keys)) if ascend else -1
 
