@@ -21,6 +21,7 @@ from typing import Final, Self
 
 from chain import database
 from chain.database import DatabaseError
+from chain.reading import tile_path
 from chain.registry import Trust
 from chain.store import Reads, Row, Store
 from chain.tree import HEIGHT, WIDTH, StatusTree, Tree
@@ -47,6 +48,7 @@ STATUS_SECONDS: Final = 86_400
 MAX_GROUP: Final = 8_192  # entries of one transaction, beyond which the next one begins
 BIG_BYTES: Final = 64 * 1024  # a submission from which on reading it leaves the event loop
 _LOOK_AGAIN_SECONDS: Final = 60  # clocks jump: never sleep longer than this
+_AFTER_FAILURE_SECONDS: Final = 5  # until an idle log tries again to write its status
 
 _PREFIX: Final = re.compile("[0-9a-f]{4}")
 _TILE_PATH: Final = re.compile(
@@ -242,6 +244,8 @@ class Log:
         level = 0 if match[1] == "entries" else int(match[1])
         number = int(match[2].replace("x", "").replace("/", ""))
         width = int(match[3] or WIDTH)
+        if tile_path(match[1], number, width) != path:
+            raise MalformedError("log.12", f"{path[:60]!r} is no path of a tile")
         tree = self._signed.tree
         if (number * WIDTH + width) << HEIGHT * level > tree.size:
             raise DDTPError("log.11", f"no such tile in a tree of {tree.size}")
@@ -314,16 +318,16 @@ class Log:
                 self._reload()
                 self._commit(jobs)
             except (DatabaseError, OSError, StorageError) as error:
-                self._fail(jobs, error)
-            except Exception as error:  # the top of the thread: nobody may wait for ever
-                self._fail(jobs, error)
-                raise
+                self._fail(jobs, error, str(error))
+            except Exception as error:  # noqa: BLE001 - the top of the thread: who waits, and who comes later, is answered
+                self._fail(jobs, error, "a fault of the log")
 
     def _take(self) -> list[_Job | None]:
         """Wait for a job, or until a status entry is due, and return all that waits."""
         seconds = self._signed.time + self._idle_seconds - self._clock()
+        least = _AFTER_FAILURE_SECONDS if self._in_doubt else 0.05
         try:
-            taken = [self._jobs.get(timeout=min(max(seconds, 0.05), _LOOK_AGAIN_SECONDS))]
+            taken = [self._jobs.get(timeout=min(max(seconds, least), _LOOK_AGAIN_SECONDS))]
         except queue.Empty:
             return []
         count = 0
@@ -382,13 +386,13 @@ class Log:
             note=checkpoint,
         )
 
-    def _fail(self, jobs: Sequence[_Job], error: Exception) -> None:
+    def _fail(self, jobs: Sequence[_Job], error: Exception, told: str) -> None:
         """Tell who waits that nobody knows; what was committed is read before going on."""
         self._in_doubt = True
         log.error("cannot write", extra={"error": type(error).__name__})
         for job in jobs:
             if not job.done.done():
-                job.done.set_exception(Unanswered("log.13", f"{self._origin}: {error}"))
+                job.done.set_exception(Unanswered("log.13", f"{self._origin}: {told}"))
 
     def _reload(self) -> None:
         """After a failure: a commit of which we did not hear may have happened."""

@@ -15,7 +15,7 @@ from ddtp.errors import StorageError
 from ddtp.network import Head
 
 FILE: Final = "view.sqlite"
-MOST: Final = 10_000  # heads of a log that are read back; older ones are joined anew
+MOST: Final = 10_000  # heads of a log that are kept; older ones are joined anew
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS line (origin TEXT, size INTEGER, root BLOB NOT NULL,
     PRIMARY KEY (origin, size)) WITHOUT ROWID;
@@ -30,6 +30,7 @@ INSERT INTO newest (origin, size, note) VALUES (?, ?, ?)
 ON CONFLICT (origin) DO UPDATE SET size = excluded.size, note = excluded.note
 WHERE excluded.size > newest.size
 """
+_DROP: Final = "DELETE FROM line WHERE origin = ? AND size < ?"
 _FORK: Final = "INSERT OR IGNORE INTO fork (origin, note) VALUES (?, ?)"
 _FORKS: Final = "SELECT note FROM fork WHERE origin = ?"
 
@@ -87,12 +88,22 @@ class Memory:
             self._database.executemany(_ADD, self._waiting)
             for origin in {origin for origin, _, _ in self._waiting}:
                 self._database.execute(_ADVANCE, (origin, *self._newest[origin]))
+                self._shorten(origin)
             self._database.execute("COMMIT")
         except DatabaseError as error:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise StorageError("view.5", f"{FILE}: {error}") from error
         self._waiting.clear()
+
+    def _shorten(self, origin: str) -> None:
+        """Let the oldest heads of a line go when there are twice as many as are kept."""
+        line = self._lines[origin]
+        if len(line) <= 2 * MOST:
+            return
+        kept = sorted(line)[-MOST:]
+        self._database.execute(_DROP, (origin, kept[0]))
+        self._lines[origin] = {size: line[size] for size in kept}
 
     def learn(self, origin: str, size: int, root: bytes) -> None:
         """Keep what root the line has at a size of which we saw no head."""

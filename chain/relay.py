@@ -1,7 +1,7 @@
 """What providers and receivers relay of a log, so that wallets need not ask it (spec/http.md).
 
 A log must not learn who its holders are. Whom a wallet deals with anyway asks for it, through
-his own view: what he hands on he has proven first.
+his own view. The wallet proves what it is handed as if the log had answered.
 """
 
 from dataclasses import dataclass

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Final
 
 from chain.client import encode_path
 from chain.log import Log
@@ -18,7 +19,9 @@ from ddtp.http import Route
 from ddtp.submission import decode_revocation
 from ddtp.web import Handler, Request, Response, body, reply
 
-_MOST_DIGITS = 19
+# 4,096 entries have half of it; the route's own limit is that of the answer.
+MAX_SUBMISSION: Final = 1024 * http.KIB
+_MOST_DIGITS: Final = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Front:
 
     async def submit(self, request: Request) -> Response:
         """Append a member's entries: POST /submissions."""
-        found = await self.log.submit(await body(request, limit=http.SUBMIT.limit))
+        found = await self.log.submit(await body(request, limit=MAX_SUBMISSION))
         return reply(encoding.encode([each.encode() for each in found]))
 
     async def revoke(self, request: Request) -> Response:

@@ -1,8 +1,8 @@
 """Where a log keeps its entries: SQLite, and the SQL of it (spec/registry.md).
 
-Leaves by number; complete tiles of hashes; the newest
-checkpoint. `writes` has the name of each write, so that the same one is found again; it tells
-as well who used or revoked an entry, and which entries are of one herd.
+Leaves by number; complete tiles of hashes; the newest checkpoint. `writes` has the name of
+each write, so that the same one is found again; it tells as well who used or revoked an
+entry, and which entries are of one herd.
 """
 
 from collections.abc import Iterable, Sequence
@@ -61,13 +61,27 @@ class Reads:
         return size
 
     def leaf(self, number: int) -> bytes:
-        """Return the leaf of an entry that is there."""
-        leaf: bytes = self._connection.execute(_LEAF, (number,)).fetchone()[0]
+        """Return the leaf of an entry that is there.
+
+        Raises:
+            StorageError: log.10, it is gone.
+        """
+        found = self._connection.execute(_LEAF, (number,)).fetchone()
+        if found is None:
+            raise StorageError("log.10", f"{FILE}: entry {number} is gone")
+        leaf: bytes = found[0]
         return leaf
 
     def leaves(self, first: int, end: int) -> list[bytes]:
-        """Return the leaves of a range of entries."""
-        return [leaf for (leaf,) in self._connection.execute(_LEAVES, (first, end))]
+        """Return the leaves of a range of entries.
+
+        Raises:
+            StorageError: log.10, one is gone.
+        """
+        found = [leaf for (leaf,) in self._connection.execute(_LEAVES, (first, end))]
+        if len(found) != end - first:
+            raise StorageError("log.10", f"{FILE}: an entry from {first} to {end - 1} is gone")
+        return found
 
     def herd(self, kind: int, prefix: bytes) -> list[tuple[int, bytes]]:
         """Return number and leaf of the entries of a kind whose fingerprints begin so."""

@@ -170,6 +170,8 @@ class View:
         Raises:
             DDTPError: cbor.1 to cbor.8, network.1 to network.4; nothing has changed then.
         """
+        if network_file == self.network_file:
+            return self._network
         statements, newest = self.walk(network_file)
         if newest.version > self._network.version:
             known = self._network.version
@@ -423,15 +425,15 @@ class View:
             if found is not None and means(found):
                 return found
         herd = await self.registry(origin).look_up(fingerprint.digest[:2].hex())
-        same: list[Evidence] = []
-        for index, leaf in herd:
-            if _names(leaf, fingerprint, kind):
-                found = await self.evidence(origin, index)
-                if means(found):
-                    return found
-                same.append(found)
-        if same:
-            return same[0]  # another's entry for it: the verdict says what is wrong with that
+        same = [row for row in herd if _names(row[1], fingerprint, kind)]
+        # The one that is meant, else another's: the verdict says what is wrong with that. One
+        # only, or whoever registers many for this fingerprint would keep us asking.
+        same.sort(key=lambda row: not accepts(entry.decode(row[1])))
+        for index, leaf in same[:1]:
+            found = await self.evidence(origin, index)
+            if found.registration.entry != leaf:
+                raise Unanswered("view.3", f"{origin}: entry {index} is not what the herd says")
+            return found
         # What a log has not, it says under a checkpoint; only a fresh one is an answer.
         birth = await self.evidence(origin, 0)
         standing = self._proven(origin, birth, lambda _: True)
@@ -530,11 +532,10 @@ class View:
             if known != head.checkpoint.root:
                 self._convict(origin, head, checkpoint)
             return
-        newest = self._memory.newest(origin)
-        if newest is not None and not await self._is_consistent(origin, head, newest):
+        if await self._continues(origin, head):
+            self._remember(head, checkpoint)
+        else:
             await self._learn(origin, head, checkpoint)
-            return
-        self._remember(head, checkpoint)
 
     def _remember(self, head: Head, checkpoint: bytes) -> None:
         """Keep a head; it is written within a second, with all that come meanwhile."""
@@ -542,6 +543,21 @@ class View:
         loop = asyncio.get_running_loop()
         if self._flushing is None or self._flushing.when() <= loop.time():
             self._flushing = loop.call_later(FLUSH_SECONDS, self._memory.flush)
+
+    async def _continues(self, origin: str, head: Head) -> bool:
+        """Say whether a head and the newest on its log's line continue one another.
+
+        While the log was asked another head may have come onto the line: then that one is the
+        newest. Who calls this puts the head on the line without waiting for anything more.
+        """
+        newest = self._memory.newest(origin)
+        while newest is not None:
+            if not await self._is_consistent(origin, head, newest):
+                return False
+            compared, newest = newest, self._memory.newest(origin)
+            if newest == compared:
+                return True
+        return True
 
     async def _is_consistent(self, origin: str, head: Head, newest: bytes) -> bool:
         """Say whether a log proves that of two heads one continues the other."""
@@ -568,9 +584,8 @@ class View:
             newest = self.head(served, origin)
         except DDTPError as error:
             raise Unanswered("view.2", f"{origin}: {error}") from error
-        seen = self._memory.newest(origin)
         if newest.checkpoint.size not in self._memory.line(origin):
-            if seen is not None and not await self._is_consistent(origin, newest, seen):
+            if not await self._continues(origin, newest):
                 raise Unanswered("view.6", f"{origin} does not join its trees")
             self._remember(newest, served)
         if size + 1 <= newest.checkpoint.size and size not in self._memory.line(origin):

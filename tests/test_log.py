@@ -261,6 +261,26 @@ async def test_log_13_a_full_disk_is_unanswered_and_loses_nothing(town: Town) ->
     assert len(found) == 2_000
 
 
+async def test_log_13_a_fault_of_the_writer_ends_nothing(town: Town) -> None:
+    log = log_of(town)
+    signer, log._signer = log._signer, None  # type: ignore[assignment]  # a bug, as it were
+    waits = [asyncio.create_task(append(town, issued(f"package {n}"))) for n in range(3)]
+    answers = await asyncio.gather(*waits, return_exceptions=True)
+    assert [str(each)[-8:] for each in answers] == ["(log.13)"] * 3
+    log._signer = signer
+    assert await append(town, issued("later"))
+
+
+async def test_log_10_an_entry_that_is_gone_is_noticed(town: Town) -> None:
+    await append(town, *(issued(f"package {n}") for n in range(3)))
+    await town.stop_log()
+    database_ = database.open_database(town.log_home / LOG / DATABASE)
+    database_.execute("DELETE FROM entries WHERE number = 3")
+    database_.close()
+    with pytest.raises(StorageError, match=re.escape("(log.10)")):
+        await town.start_log()
+
+
 async def test_log_13_a_closed_log_is_unanswered(town: Town) -> None:
     closed = log_of(town)
     await town.stop_log()

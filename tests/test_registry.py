@@ -456,7 +456,11 @@ async def test_log_11_there_is_no_tile_beyond_the_tree(place: Place, path: str) 
 
 
 @pytest.mark.parametrize(
-    "path", ["64/000", "0/0", "0/000.p/0", "0/000.p/256", "0/000.p/007", "0/001/000", "x/000", "0"]
+    "path",
+    [
+        *("64/000", "0/0", "0/000.p/0", "0/000.p/256", "0/000.p/007", "0/001/000", "x/000", "0"),
+        *("0/x000/000", "entries/x000/x000/000.p/2"),
+    ],
 )
 async def test_log_12_a_path_of_a_tile_has_one_form(place: Place, path: str) -> None:
     with refused(DDTPError, "log.12"):

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from chain import memory
 from chain.governance import Governor
 from chain.home import LOG
 from chain.log import Log
@@ -538,6 +539,94 @@ async def test_view_6_a_log_that_changes_its_tree_is_not_followed(town: Town) ->
         await register(view, *(issued(f"two {n}") for n in range(9)))
     assert max(view.joined[ORIGIN]) == before
     two.close()
+
+
+class TwoFaced(Liar):
+    """A log of two trees that proves for either, once it was asked about both."""
+
+    def __init__(self, one: Log, two: Log) -> None:
+        super().__init__(one)
+        self._two = two
+        self._asked = asyncio.Barrier(2)
+
+    async def evidence(self, index: int) -> Evidence:
+        return await (self._honest if index == 0 else self._two).evidence(index)
+
+    async def consistency(self, old: int, size: int) -> tuple[bytes, ...]:
+        if not self._asked.broken:
+            await self._asked.wait()
+            await self._asked.abort()
+        log = self._two if size == self._two.size else self._honest
+        return await log.consistency(old, size)
+
+
+async def test_evidence_4_two_trees_shown_at_once_are_not_one_line(town: Town) -> None:
+    one, two = await fork(town, 3)
+    view = view_of(town, "view", one)
+    await view.evidence(ORIGIN, 0)
+    for log, count in ((one, 1), (two, 5)):
+        signer = view_of(town, f"signer {count}", log)
+        await register(signer, *(issued(f"of {count}: {n}") for n in range(count)))
+    liar = TwoFaced(one, two)
+    view._reach = lambda known, origin: liar  # type: ignore[assignment, return-value]  # it answers like one
+    taken = await asyncio.gather(
+        view.evidence(ORIGIN, 0), view.evidence(ORIGIN, 1), return_exceptions=True
+    )
+    assert len([each for each in taken if isinstance(each, Evidence)]) == 1
+    assert len({one.size, two.size} & set(view.joined[ORIGIN])) == 1
+    two.close()
+
+
+async def test_a_line_keeps_the_newest_heads_only(
+    town: Town, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "MOST", 3)
+    for n in range(7):
+        await register(view, issued(f"package {n}"))
+        view._memory.flush()
+    kept = view.joined[ORIGIN]
+    assert 3 <= len(kept) <= 6
+    assert max(kept) == town.log.size  # type: ignore[union-attr]
+    again = town.view("view")
+    assert dict(again.joined[ORIGIN]) == dict(kept)
+
+
+async def test_many_entries_of_others_for_my_fingerprint_cost_one_call(town: Town) -> None:
+    assert town.log is not None
+    counted = Counted(town.log)
+    view = view_of(town, "view", counted)
+    mine = issued("package")
+    others = [replace(mine, lock=secret(f"lock {n}")) for n in range(20)]
+    await register(view, *others, mine)
+    counted.calls = 0
+    found = await ask(view, mine, accepts=lambda each: getattr(each, "lock", b"") == mine.lock)
+    assert isinstance(found, Evidence)
+    assert entry.decode(found.registration.entry) == replace(mine, time=town.clock())
+    assert counted.calls == 1
+
+
+class Counted(Liar):
+    """A registry that counts how often it is asked for evidence."""
+
+    calls = 0
+
+    async def evidence(self, index: int) -> Evidence:
+        self.calls += 1
+        return await super().evidence(index)
+
+
+async def test_view_3_a_herd_that_is_not_what_the_log_holds_is_unknown(town: Town) -> None:
+    assert town.log is not None
+    view = view_of(town, "view", Herder(town.log))
+    await register(view, issued("another"))
+    assert is_unanswered(await ask(view, issued("package")), "view.3")
+
+
+class Herder(Liar):
+    """A registry that names an entry in a herd which it does not hold."""
+
+    async def look_up(self, prefix: str) -> list[tuple[int, bytes]]:
+        return [(2, entry.encode(replace(issued("package"), time=1)))]
 
 
 async def test_a_log_that_goes_back_replaces_nothing(town: Town, view: View) -> None:
