@@ -547,15 +547,17 @@ class TwoFaced(Liar):
     def __init__(self, one: Log, two: Log) -> None:
         super().__init__(one)
         self._two = two
-        self._asked = asyncio.Barrier(2)
+        self._asked = 0
+        self._both = asyncio.Event()
 
     async def evidence(self, index: int) -> Evidence:
         return await (self._honest if index == 0 else self._two).evidence(index)
 
     async def consistency(self, old: int, size: int) -> tuple[bytes, ...]:
-        if not self._asked.broken:
-            await self._asked.wait()
-            await self._asked.abort()
+        self._asked += 1
+        if self._asked == 2:
+            self._both.set()
+        await self._both.wait()
         log = self._two if size == self._two.size else self._honest
         return await log.consistency(old, size)
 
