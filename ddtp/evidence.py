@@ -5,6 +5,7 @@ revoked as of a checkpoint. Checking needs the network statement and nothing els
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Self, cast
 
 from ddtp import encoding, entry, merkle, status
@@ -163,15 +164,23 @@ def check_status(evidence: Evidence, first: Head, newest: Head) -> Standing:
     """
     shown = evidence.status
     size, root = newest.checkpoint.size, newest.checkpoint.root
-    last = entry.decode(shown.entry)
-    if not isinstance(last, entry.Status):
-        raise ProofError("evidence.2", "the last leaf under the checkpoint is no status entry")
-    merkle.check_inclusion(size - 1, size, merkle.leaf_hash(shown.entry), shown.path, root)
+    last = _last_leaf(shown.entry, shown.path, size, root)
     index = evidence.registration.index
     status.check_tile(shown.tile, shown.tile_path, index, size - 1, last.root)
     check_joined(first.checkpoint, newest.checkpoint, shown.consistency)
     as_of = last.time if newest.witnessed_at is None else newest.witnessed_at
     return Standing(revoked=status.bit(shown.tile, index), as_of=as_of, head=newest)
+
+
+# One checkpoint proves many entries, a package and its grant first of all.
+@lru_cache(maxsize=256)
+def _last_leaf(leaf: bytes, path: tuple[bytes, ...], size: int, root: bytes) -> entry.Status:
+    """Return the status entry that is proven to be the last leaf under a root."""
+    last = entry.decode(leaf)
+    if not isinstance(last, entry.Status):
+        raise ProofError("evidence.2", "the last leaf under the checkpoint is no status entry")
+    merkle.check_inclusion(size - 1, size, merkle.leaf_hash(leaf), path, root)
+    return last
 
 
 def check_joined(old: Checkpoint, new: Checkpoint, path: tuple[bytes, ...]) -> None:
