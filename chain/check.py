@@ -5,32 +5,28 @@ network file by their signatures, an evidence file as the court would. Each give
 what cannot be read at all gives one too, so that one bad file hides no other.
 """
 
-import hashlib
+import asyncio
 import time
-import zipfile
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from chain.view import View
-from ddtp import encoding, evidence_file, package, record, request, verify, words
-from ddtp.cli import exits, files
+from ddtp import encoding, evidence_file, record, request, verify, words
+from ddtp.cli import beside, exits
 from ddtp.errors import DDTPError, MalformedError, Outcome, Unanswered
 from ddtp.evidence import Evidence
 from ddtp.evidence_file import EvidenceFile
 from ddtp.network import Role
 from ddtp.package import Package
 from ddtp.policy import Policy
+from ddtp.presentation import Presentation
 from ddtp.record import Document, Item
 from ddtp.request import Request
 from ddtp.verify import Contents, Found, Verdict
 
-LIMIT_BYTES: Final = package.MAX_BYTES
 BASES: Final = frozenset({1, 2, 3})  # a bare file is told by whom it is; no policy refuses it
-_PIECE: Final = 2**20
-_MOST_FILES: Final = 1_000
 _OUTCOMES: Final = {
     exits.NEGATIVE: Outcome.NOT_VERIFIED,
     exits.UNDECIDED: Outcome.COULD_NOT_CHECK,
@@ -74,13 +70,13 @@ async def check(view: View, path: Path, at: str | None, policy: Policy) -> Findi
     """
     kind = "unknown"
     try:
-        archive = zipfile.is_zipfile(path) if path != files.STDIO else False
-        data = b"" if archive else files.read(path, limit=LIMIT_BYTES)
-        kind = "package" if archive else _kind(data)
+        bundle = await asyncio.to_thread(beside.read, path)
+        data = bundle.package
+        kind = _kind(data)
         if kind == "package":
-            return await _check_package(view, path, data, at, policy)
+            return await _check_package(view, path, bundle, at, policy)
         if kind == "evidence":
-            return _check_evidence(view, path, data, policy)
+            return await asyncio.to_thread(_check_evidence, view, path, bundle, policy)
         said = _check_request(view, data) if kind == "request" else _check_network(view, data)
     except (DDTPError, Unanswered) as error:
         return _refused(path, kind, error)
@@ -104,24 +100,24 @@ _KINDS: Final = {
 
 
 async def _check_package(
-    view: View, path: Path, data: bytes, at: str | None, policy: Policy
+    view: View, path: Path, bundle: beside.Bundle, at: str | None, policy: Policy
 ) -> Finding:
-    if data:
-        opened = Package.decode(data)
-        beside = path.parent if path != files.STDIO else None
-        found = _in_folder(opened, beside)
-    else:
-        with zipfile.ZipFile(path) as archive:
-            opened = Package.decode(_of_zip(archive))
-            found = _in_zip(opened, archive)
+    opened = Package.decode(bundle.package)
+    listed = {index: opened.leaves[index] for index in opened.documents}
+    found = await asyncio.to_thread(_beside, bundle, _documents(listed))
     as_of = _status_time(opened) if at == "evidence" else _time(at)
     verdict = verify.examine(await view.package_case(opened, found, policy, as_of=as_of))
     return _examined(path, "package", verdict)
 
 
-def _check_evidence(view: View, path: Path, data: bytes, policy: Policy) -> Finding:
-    opened = EvidenceFile.decode(data)
-    case = evidence_file.case_of(opened, view.network, policy, int(time.time()), {})
+def _check_evidence(view: View, path: Path, bundle: beside.Bundle, policy: Policy) -> Finding:
+    opened = EvidenceFile.decode(bundle.package)
+    found = {}
+    for number, shown in enumerate(Presentation.decode(opened.presentation).packages):
+        disclosed = dict(zip(shown.indices, shown.leaves, strict=True))
+        attached = {index: disclosed[index] for index, _ in shown.documents if index in disclosed}
+        found[number] = _beside(bundle, _documents(attached))
+    case = evidence_file.case_of(opened, view.network, policy, int(time.time()), found)
     return _examined(path, "evidence", verify.examine(case))
 
 
@@ -160,83 +156,32 @@ def _refused(path: Path, kind: str, error: DDTPError | Unanswered) -> Finding:
     return Finding(file=str(path), kind=kind, outcome=_OUTCOMES.get(code), exit=code, error=error)
 
 
-# Documents: named by their SHA-256 under documents/, or lying beside the package.
+# Documents: known by their bytes; under a document's name, other bytes are another document.
 
 
-def _in_folder(opened: Package, folder: Path | None) -> Mapping[int, Found]:
-    found: dict[int, Found] = {}
-    for index, document in _documents(opened):
-        path = None if folder is None else _file_of(document, folder)
-        if path is not None:
-            with path.open("rb") as file:
-                found[index] = _read(file)
+def _beside(bundle: beside.Bundle, documents: Mapping[int, Document]) -> Mapping[int, Found]:
+    if not documents:
+        return {}
+    held = bundle.files()
+    known = beside.find(held, documents.values())
+    found = {}
+    for index, document in documents.items():
+        if document.sha256 in known:
+            found[index] = Found(size=document.size, sha256=document.sha256)
+        elif (other := beside.named(held, document)) is not None:
+            found[index] = Found(size=other.size, sha256=b"")
     return found
 
 
-def _file_of(document: Document, folder: Path) -> Path | None:
-    """Return the file of a document; the name that the record gives it is never used."""
-    named = folder / "documents" / document.sha256.hex()
-    if named.is_file():
-        return named
-    for path in sorted(folder.iterdir())[:_MOST_FILES]:
-        if path.is_file() and path.stat().st_size == document.size:
-            with path.open("rb") as file:
-                if _read(file).sha256 == document.sha256:
-                    return path
-    return None
-
-
-def _of_zip(archive: zipfile.ZipFile) -> bytes:
-    names = [each for each in archive.namelist() if "/" not in each and each.endswith(".ddtp")]
-    if len(names) != 1:
-        raise MalformedError("cbor.8", f"a zip with {len(names)} packages at its top")
-    # What the zip says of sizes is not believed.
-    with _member(archive, names[0]) as file:
-        data = file.read(LIMIT_BYTES + 1)
-    if len(data) > LIMIT_BYTES:
-        raise MalformedError("cbor.6", f"more than {LIMIT_BYTES} bytes")
-    return data
-
-
-def _in_zip(opened: Package, archive: zipfile.ZipFile) -> Mapping[int, Found]:
-    found: dict[int, Found] = {}
-    names = set(archive.namelist())
-    for index, document in _documents(opened):
-        name = f"documents/{document.sha256.hex()}"
-        if name in names:
-            with _member(archive, name) as file:
-                found[index] = _read(file, most=document.size)
-    return found
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> closing[BinaryIO]:
-    try:
-        return closing(archive.open(name))  # type: ignore[arg-type]  # it reads like any file
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise MalformedError("cbor.8", f"a zip that cannot be read: {error}") from error
-
-
-def _documents(opened: Package) -> Iterable[tuple[int, Document]]:
-    for index in opened.documents:
+def _documents(leaves: Mapping[int, bytes]) -> Mapping[int, Document]:
+    """Return the documents among some leaves; of what is none the verdict says what is wrong."""
+    found = {}
+    for index, leaf in leaves.items():
         try:
-            item = Item.open(opened.leaves[index])
-            yield index, record.document_of(item)
+            found[index] = record.document_of(Item.open(leaf))
         except (DDTPError, TypeError):
-            continue  # the verdict says what is wrong with it
-
-
-def _read(file: BinaryIO, most: int | None = None) -> Found:
-    """Return size and SHA-256 of a file; one that is longer than it should be is another one."""
-    hashed, size = hashlib.sha256(), 0
-    try:
-        while piece := file.read(_PIECE):
-            hashed.update(piece)
-            size += len(piece)
-            if most is not None and size > most:
-                break
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise MalformedError("cbor.8", f"a zip that cannot be read: {error}") from error
-    return Found(size=size, sha256=hashed.digest())
+            continue
+    return found
 
 
 def _status_time(opened: Package) -> int:

@@ -8,27 +8,25 @@ offer keeps its key, and documents keep the pieces that have come.
 
 import asyncio
 import base64
-import contextlib
 import re
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol, cast
+from typing import BinaryIO, Final, cast
 
 from chain.view import View
 from ddtp import http, verify
-from ddtp.cli import files
+from ddtp.cli import beside
 from ddtp.errors import DDTPError, MalformedError, Outcome, StorageError, TrustError, Unanswered
 from ddtp.evidence import Evidence
-from ddtp.network import Role
-from ddtp.package import MAX_BYTES, Package, Statement
+from ddtp.network import MemberID, Role
+from ddtp.package import Package, Statement
 from ddtp.possession import CODE_BYTES, MAX_SECONDS, Offer, Possession, Redemption, offer_id
 from ddtp.record import DOCUMENT, Document, Item, document_of
 from ddtp.verify import Found, Result, Verdict
 from ddtp.web import check_url
 from holder.vault import Partial, Row
-from holder.wallet import Wallet, number_in
+from holder.wallet import Wallet, number_in, was_checked
 
 WAIT_SECONDS: Final = 2  # between asks while a provider's log is down
 _LINK: Final = re.compile(r"(https?://[^\s#?]+)/offer#([A-Za-z0-9_-]{22})(?:==)?")
@@ -87,8 +85,10 @@ async def collect(wallet: Wallet, link: str, advance: Advance, *, patience: floa
         package = _package_of(wallet, known)
         if package is None:
             package = await _redeem(wallet, view, endpoint, code, patience)
-        opened = package.open()
-        await _fetch_documents(wallet, package, opened[1], endpoint, code, advance)
+        statement, items = package.open()
+        # A link may come again with another place in it, which must not get the code.
+        _check_provider(wallet, view, endpoint, statement.issuer)
+        await _fetch_documents(wallet, package, items, endpoint, code, advance)
         row = wallet.vault.rows()[f"offer:{offer}"]
         word = row.get("record")
         number = number_in(row, "number")
@@ -96,20 +96,25 @@ async def collect(wallet: Wallet, link: str, advance: Advance, *, patience: floa
 
 
 async def add(wallet: Wallet, path: Path, advance: Advance) -> Arrived:
-    """Take a package from a `.ddtp` file or a zip, with the documents that lie beside it.
+    """Take a package from a `.ddtp` file, a folder or a zip, with the documents beside it.
 
     Raises:
-        MalformedError: cbor.8, this is no package; package.1 to package.3.
+        MalformedError: cbor.8, this is no package; package.1 to package.3; file.3; wallet.10.
         DDTPError: wallet.6, it is bound to another wallet's key; wallet.13, it is not verified.
     """
-    package, beside = await asyncio.to_thread(_read, path)
+    bundle = await asyncio.to_thread(beside.read, path)
+    package = Package.decode(bundle.package)
     statement, items = package.open()
     number = wallet.number_of(statement)
-    for index in package.documents:
-        document = document_of(items[index])
-        if not wallet.vault.holds("documents", document.sha256):
-            await asyncio.to_thread(_take, wallet, document, beside)
-            advance(document.size)
+    wanted = [
+        document
+        for document in _listed(package, items).values()
+        if not wallet.vault.holds("documents", document.sha256)
+    ]
+    found = await asyncio.to_thread(_find, bundle, wanted)
+    for document in wanted:
+        await asyncio.to_thread(_take, wallet, document, found.get(document.sha256))
+        advance(document.size)
     async with wallet.partner(wallet.endpoint_of(statement.issuer)) as view:
         return await arrive(wallet, view, package, number, "")
 
@@ -117,14 +122,15 @@ async def add(wallet: Wallet, path: Path, advance: Advance) -> Arrived:
 async def arrive(wallet: Wallet, view: View, package: Package, number: int, word: str) -> Arrived:
     """Verify a package, keep it with the newest evidence, and return what was found.
 
+    One that was kept before is kept, whatever comes of it now: it is its holder's.
+
     Raises:
         DDTPError: wallet.13, it is not verified; nothing of it is kept.
     """
     verdict, package = await _examine(wallet, view, package)
-    if verdict.outcome is Outcome.NOT_VERIFIED:
-        identity = package.fingerprint.digest.hex()
-        if wallet.vault.holds("packages", package.fingerprint.digest):
-            wallet.forget(identity)
+    known = wallet.rows("package").get(package.fingerprint.digest.hex())
+    if verdict.outcome is Outcome.NOT_VERIFIED and (known is None or not was_checked(known)):
+        wallet.discard(package)
         failed = next(each for each in verdict.checks if each.result is Result.FAILED)
         raise DDTPError("wallet.13", f"{', '.join(verdict.reasons)}: {failed.detail}")
     row = wallet.save(package, number, word, verdict)
@@ -169,7 +175,7 @@ async def _redeem(
     wallet: Wallet, view: View, endpoint: str, code: bytes, patience: float
 ) -> Package:
     offer = Offer.decode(await wallet.client.call(http.OFFER, endpoint, offer=offer_id(code)))
-    _check_provider(wallet, view, endpoint, offer)
+    _check_provider(wallet, view, endpoint, offer.provider)
     row = _reserve(wallet, offer_id(code), offer)
     key = wallet.keys.holder(number_in(row, "number"))
     now = wallet.clock()
@@ -209,18 +215,18 @@ async def _patiently(
         await asyncio.sleep(WAIT_SECONDS)
 
 
-def _check_provider(wallet: Wallet, view: View, endpoint: str, offer: Offer) -> None:
-    """Refuse an offer of nobody, or from another place than the provider's own.
+def _check_provider(wallet: Wallet, view: View, endpoint: str, provider: MemberID) -> None:
+    """Refuse a provider that is nobody, or that has another place than this.
 
     Raises:
         TrustError: network.5, network.6, wallet.5.
     """
     view.network.check_current(wallet.clock())
-    member = view.network.member(offer.provider)
+    member = view.network.member(provider)
     if member.endpoint.rstrip("/") != endpoint.rstrip("/"):
-        raise TrustError("wallet.5", f"{endpoint} is not the endpoint of {offer.provider}")
+        raise TrustError("wallet.5", f"{endpoint} is not the endpoint of {provider}")
     if not any(row.role is Role.ISSUE for row in member.roles):
-        raise TrustError("wallet.5", f"{offer.provider} is not a member that issues")
+        raise TrustError("wallet.5", f"{provider} is not a member that issues")
 
 
 def _reserve(wallet: Wallet, offer: str, said: Offer) -> Row:
@@ -327,63 +333,17 @@ class _Bounded:
 # Packages from files
 
 
-def _read(path: Path) -> tuple[Package, "_Beside"]:
-    if path.is_dir():
-        found = sorted(path.glob("*.ddtp"))
-        if len(found) != 1:
-            raise MalformedError("wallet.9", f"{len(found)} packages in the folder, one is needed")
-        path = found[0]
-    if zipfile.is_zipfile(path):
-        archive = zipfile.ZipFile(path)
-        names = [name for name in archive.namelist() if name.endswith(".ddtp")]
-        if len(names) != 1:
-            raise MalformedError("wallet.9", f"{len(names)} packages in the zip, one is needed")
-        with archive.open(names[0]) as file:
-            # What the zip says of sizes is not believed.
-            data = file.read(MAX_BYTES + 1)
-        return Package.decode(data), _Zip(archive)
-    data = files.read(path, limit=MAX_BYTES)
-    return Package.decode(data), _Folder(path.parent if path != files.STDIO else None)
+def _find(bundle: beside.Bundle, documents: Sequence[Document]) -> Mapping[bytes, beside.File]:
+    return beside.find(bundle.files(), documents) if documents else {}
 
 
-class _Beside(Protocol):
-    """Where the files of documents are looked for; their names count for nothing."""
-
-    def files(self, size: int) -> Iterator[BinaryIO]:
-        """Yield each file of this size, open."""
-        ...
-
-
-class _Folder:
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-
-    def files(self, size: int) -> Iterator[BinaryIO]:
-        for path in sorted(self._folder.iterdir()) if self._folder is not None else ():
-            if path.is_file() and path.stat().st_size == size:
-                with path.open("rb") as file:
-                    yield file
-
-
-class _Zip:
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
-
-    def files(self, size: int) -> Iterator[BinaryIO]:
-        for info in self._archive.infolist():
-            if info.file_size == size and not info.is_dir():
-                with self._archive.open(info) as file:
-                    yield cast("BinaryIO", file)
-
-
-def _take(wallet: Wallet, document: Document, beside: _Beside) -> None:
+def _take(wallet: Wallet, document: Document, file: beside.File | None) -> None:
     """Put a document into the vault from the file beside the package that is it.
 
     Raises:
         MalformedError: wallet.10, no file is this document.
     """
-    for file in beside.files(document.size):
-        with contextlib.suppress(StorageError):
-            wallet.vault.put_document(document.sha256, file)
-            return
-    raise MalformedError("wallet.10", f"the document {document.name} is not beside the package")
+    if file is None:
+        raise MalformedError("wallet.10", f"the document {document.name} is not beside the package")
+    with file.open() as source:
+        wallet.vault.put_document(document.sha256, source)

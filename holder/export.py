@@ -1,24 +1,17 @@
-"""Taking a package out of the vault, as a plain `.ddtp` file with its documents beside it.
+"""Taking a package out of the vault, as a plain `.ddtp` file with its documents beside it."""
 
-Names of documents come from a record: they are made harmless before they name a file.
-"""
-
-import unicodedata
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from ddtp.cli import files
+from ddtp.cli import beside, files
 from ddtp.record import Document, document_of
 from holder.consent import Held
 from holder.vault import Vault
 
 PACKAGE: Final = "record.ddtp"
-MOST_NAME: Final = 80
-_DEVICES: Final = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{each}{n}" for each in ("com", "lpt") for n in range(10))]
-)
 
 
 def to_folder(vault: Vault, held: Held, folder: Path) -> list[Path]:
@@ -26,15 +19,19 @@ def to_folder(vault: Vault, held: Held, folder: Path) -> list[Path]:
 
     Raises:
         FileExistsError: The folder is there already.
-        StorageError: vault.2, a document is damaged.
+        StorageError: vault.2, a document is damaged; nothing is left behind.
     """
     folder.mkdir(mode=0o700)
     written = [folder / PACKAGE]
-    files.write_secret(written[0], held.package.encode())
-    for name, document in _documents(held):
-        with files.writing(folder / name, mode=0o600) as target:
-            vault.read_document(document.sha256, target)
-        written.append(folder / name)
+    try:
+        files.write_secret(written[0], held.package.encode())
+        for name, document in _documents(held):
+            with files.writing(folder / name, mode=0o600) as target:
+                vault.read_document(document.sha256, target)
+            written.append(folder / name)
+    except BaseException:
+        shutil.rmtree(folder)  # a record half written, in the clear, is of no use to its owner
+        raise
     return written
 
 
@@ -54,33 +51,5 @@ def to_zip(vault: Vault, held: Held, path: Path) -> list[Path]:
 
 
 def _documents(held: Held) -> Iterator[tuple[str, Document]]:
-    taken = {PACKAGE}
-    for index in sorted(held.documents):
-        document = document_of(held.items[index])
-        name = file_name(document.name)
-        stem, dot, end = name.rpartition(".")
-        for n in range(1, len(held.documents) + 2):
-            if name.casefold() not in taken:
-                break
-            name = f"{stem or end} {n}{dot}{end}" if stem else f"{end} {n}"
-        taken.add(name.casefold())
-        yield name, document
-
-
-def file_name(text: str) -> str:
-    """Return a name that is safe for a file on any system, as like the text as can be."""
-    # Only the last step of a path, and of that only letters, digits and few marks.
-    last = text.replace("\\", "/").rpartition("/")[2]
-    kept = "".join(
-        char if unicodedata.category(char)[0] in "LN" or char in "._- ()" else "_"
-        for char in unicodedata.normalize("NFC", last)
-    )
-    kept = kept.strip(" .")
-    stem, dot, end = kept.rpartition(".")
-    if len(kept.encode()) > MOST_NAME:
-        end = end[:8] if dot else ""
-        cut = (stem or kept).encode()[: MOST_NAME - 9].decode(errors="ignore").rstrip(" .")
-        kept = f"{cut}.{end}" if end else cut
-    if not kept or kept.split(".")[0].casefold() in _DEVICES:
-        kept = f"document_{kept}" if kept else "document"
-    return kept
+    here = (document_of(held.items[index]) for index in sorted(held.documents))
+    return beside.names(here, taken=[PACKAGE])

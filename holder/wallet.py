@@ -10,6 +10,7 @@ asks that one's relays.
 
 import contextlib
 import logging
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,8 +217,13 @@ class Wallet:
         return row
 
     def forget(self, identity: str) -> None:
-        """Delete a package, and its documents unless another package has them too."""
-        mine = _documents(self.package(identity))
+        """Delete a package of an id, and its documents unless another package has them too."""
+        self.discard(self.package(identity))
+
+    def discard(self, package: Package) -> None:
+        """Delete a package and its documents; what of it is not here needs no deleting."""
+        identity = package.fingerprint.digest.hex()
+        mine = _documents(package)
         others: set[bytes] = set()
         for other in self.rows("package"):
             if other != identity and mine:
@@ -226,7 +232,7 @@ class Wallet:
         self.vault.note({f"package:{identity}": None})
         for sha256 in mine - others:
             self.vault.remove("documents", sha256)
-        self.vault.remove("packages", bytes.fromhex(identity))
+        self.vault.remove("packages", package.fingerprint.digest)
 
     def number_of(self, statement: Statement) -> int:
         """Return the number of our key that a statement is bound to.
@@ -256,11 +262,9 @@ def create(
     if (home / "seed.age").exists():
         raise ConflictError("wallet.3", f"{home} holds a wallet")
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if (vault / "vault.age").exists():
-        Vault(vault, made.vault_identity, made.vault_names)
-    else:
-        Vault.create(vault, made.vault_identity)
-    (home / "network").mkdir(mode=0o700, exist_ok=True)
+    # What an interrupted init left behind is nobody's.
+    shutil.rmtree(home / "network", ignore_errors=True)
+    (home / "network").mkdir(mode=0o700)
     View.create(home / "network", network_file, source)
     text = (
         "# Settings of this wallet.\n"
@@ -271,9 +275,25 @@ def create(
         "# How old a status may be, in seconds, before a record counts as not checked.\n"
         "# status_seconds = 86400\n"
     )
-    files.write(home / "settings.toml", text.encode(), force=True)
-    # Last, so that a home with a seed is whole.
-    files.write_secret(home / "seed.age", protect)
+    files.write_secret(home / "settings.toml", text.encode(), force=True)
+    with _vault(vault, made):
+        # Last, so that a home with a seed is whole.
+        files.write_secret(home / "seed.age", protect)
+
+
+@contextlib.contextmanager
+def _vault(folder: Path, made: Keys) -> Iterator[None]:
+    """Make a vault, or open the one that is there; a new one whose wallet fails is none."""
+    if (folder / "vault.age").exists():
+        Vault(folder, made.vault_identity, made.vault_names)
+        yield
+        return
+    Vault.create(folder, made.vault_identity)
+    try:
+        yield
+    except BaseException:
+        (folder / "vault.age").unlink()
+        raise
 
 
 def under_passphrase(made: Keys, passphrase: str) -> bytes:
@@ -372,6 +392,11 @@ def title_of(items: Sequence[Item]) -> str:
         if isinstance(value, str):
             return value[:80]
     return ""
+
+
+def was_checked(row: Row) -> bool:
+    """Return whether a package was verified on arrival, or is only about to be."""
+    return row.get("outcome") != "could_not_check" or bool(row.get("reasons"))
 
 
 def number_in(row: Row, name: str) -> int:

@@ -188,9 +188,11 @@ def issue(
             raise click.UsageError("--key, --days and --out go with --holder")
         _offer(home, customer, record, qr=qr)
         return
+    from ddtp.cli import beside
     from ddtp.keys import KeyID
 
     bound = KeyID.parse(holder)
+    place = out or Path(f"{record}.ddtp")
 
     async def work(opened: "Home") -> "tuple[Package, dict[str, Path]]":
         from provider.home import DAY
@@ -203,8 +205,8 @@ def issue(
             valid_seconds=(days or opened.settings.valid_days) * DAY,
             key=None if key is None else f"cli:{key}",
         )
-        kept = {each.name: opened.provider.document(each.sha256) for each in found.record.documents}
-        return issued, kept
+        named = beside.names(found.record.documents, taken=[place.name])
+        return issued, {name: opened.provider.document(each.sha256) for name, each in named}
 
     try:
         package, documents = _opened(home, work)
@@ -212,14 +214,12 @@ def issue(
         again = "ask again with the same --key" if key else "with --key you could ask for it again"
         console().notice(f"signed and kept, and registered as soon as the log answers; {again}")
         raise
-    place = out or Path(f"{record}.ddtp")
     files.write(place, package.encode(), force=force)
     written = [str(place)]
     if str(place) != "-":
         for name, kept in documents.items():
-            beside = place.parent / Path(name).name
-            _copy(kept, beside, force=force)
-            written.append(str(beside))
+            _copy(kept, place.parent / name, force=force)
+            written.append(str(place.parent / name))
     fields = {
         "schema": "ddtp.provider.issue/1",
         "fingerprint": package.fingerprint.text,

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, cast
 
 from ddtp import encoding, seal
 from ddtp.cli import files
@@ -82,7 +82,8 @@ class Folder:
 
     def make(self, request: bytes, identity: str) -> None:
         """Keep a new request and the identity of its answers."""
-        (self.path / DOCUMENTS).mkdir(parents=True, mode=0o700)
+        for folder in (self.path, self.path / DOCUMENTS):
+            folder.mkdir(mode=0o700)
         files.write_secret(self.path / IDENTITY, identity.encode())
         self._write(REQUEST, request)
         sync(self.path.parent)
@@ -115,21 +116,30 @@ class Folder:
 
         A file that does not open is found, and is no document that anybody signed.
         """
-        digest = _Digest()
         try:
-            source = self.document(sha256).open("rb")
+            with Path(os.devnull).open("wb") as nowhere:
+                return self.copy(sha256, nowhere)
         except FileNotFoundError:
             return None
-        with source:
-            try:
-                seal.unseal_stream(source, digest, self.identity())  # type: ignore[arg-type]  # it only writes
-            except (MalformedError, LockedError):
-                return Found(size=0, sha256=b"")
+        except (MalformedError, LockedError):
+            return Found(size=0, sha256=b"")
+
+    def copy(self, sha256: bytes, target: BinaryIO) -> Found:
+        """Write what a document's age file holds into target, and return its size and SHA-256.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            MalformedError: seal.1, it is damaged.
+            LockedError: seal.2, it was sealed to somebody else.
+        """
+        digest = _Digest(target)
+        with self.document(sha256).open("rb") as source:
+            seal.unseal_stream(source, cast("BinaryIO", digest), self.identity())
         return Found(size=digest.size, sha256=digest.hash.digest())
 
     def keep(self, sha256: bytes, sealed: bytes) -> None:
         """Keep a presentation as it was sent, so that a restart can go on with it."""
-        files.write(self.path / (sha256.hex() + SENT), sealed, force=True)
+        files.write_secret(self.path / (sha256.hex() + SENT), sealed, force=True)
 
     def kept(self, sha256: bytes) -> bytes | None:
         """Return a presentation that was kept."""
@@ -215,16 +225,18 @@ def sync(folder: Path) -> None:
 
 
 class _Digest:
-    """A file to write to that keeps size and hash only."""
+    """A file to write to that keeps size and hash of what goes through it."""
 
-    def __init__(self) -> None:
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
         self.size = 0
         self.hash = hashlib.sha256()
 
     def write(self, data: bytes) -> int:
         self.size += len(data)
         self.hash.update(data)
+        self._target.write(data)
         return len(data)
 
     def flush(self) -> None:
-        """Have nothing to flush."""
+        """Do nothing: the target is flushed by who opened it."""

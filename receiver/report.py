@@ -16,7 +16,7 @@ from ddtp.evidence_file import EvidenceFile
 from ddtp.network import Network
 from ddtp.package import Statement
 from ddtp.presentation import Presentation, Shown
-from ddtp.record import CLAIM, DOCUMENT, FILLER, ROW, SECTION, Item, document_of
+from ddtp.record import CLAIM, DOCUMENT, FILLER, ROW, SECTION, Document, Item, document_of
 from ddtp.record_type import RecordType
 
 _UNKNOWN: Final = "text"
@@ -34,11 +34,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attached:
-    """One document of a case: its name, its media type, and the SHA-256 of its age file."""
+    """One document of a case, and the SHA-256 of its age file."""
 
-    name: str
-    media_type: str
-    size: int
+    document: Document
     sealed: bytes
 
 
@@ -70,7 +68,7 @@ class Read:
             ],
             "documents": [
                 {"name": each.name, "media_type": each.media_type, "size": each.size}
-                for each in self.documents
+                for each in (attached.document for attached in self.documents)
             ],
         }
 
@@ -103,8 +101,7 @@ def _read(shown: Shown, known: Network, types: Path, language: str) -> Read:
     sealed = dict(shown.documents)
     by_index = dict(zip(shown.indices, items, strict=True))
     documents = tuple(
-        Attached(name=found.name, media_type=found.media_type, size=found.size, sealed=sealed[n])
-        for n, found in ((n, document_of(by_index[n])) for n in sorted(sealed))
+        Attached(document=document_of(by_index[n]), sealed=sealed[n]) for n in sorted(sealed)
     )
     return Read(
         statement=statement,

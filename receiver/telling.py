@@ -5,12 +5,14 @@ Contents are read only here, and only of a case whose acceptance is committed.
 
 import asyncio
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from ddtp import words
-from ddtp.cli import files, safe
+from ddtp.cli import beside, files, safe
 from ddtp.errors import DDTPError, Outcome, Unanswered
 from ddtp.evidence import Evidence, Registration
 from ddtp.evidence_file import EvidenceFile, Link
@@ -19,7 +21,7 @@ from ddtp.package import Statement
 from ddtp.presentation import Presentation
 from ddtp.receipt import Receipt
 from ddtp.request import SAME_DEVICE, Request
-from ddtp.seal import recipient_of, seal, unseal_stream
+from ddtp.seal import recipient_of, seal
 from receiver import report
 from receiver.cases import Asked
 from receiver.home import Home
@@ -29,7 +31,6 @@ SEALED: Final = "case.ddtpev.age"
 CONTENTS: Final = "contents.json"
 TYPES: Final = "types"
 MATTER_GONE: Final = ""
-_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
 def matter(home: Home, asked: Asked) -> str:
@@ -127,8 +128,23 @@ def _write(
 ) -> tuple[str, ...]:
     read = contents(home, asked, language)
     out.mkdir(mode=0o700)
-    data = file.encode()
+    try:
+        return _write_into(out, home, asked, file, read, is_open)
+    except BaseException:
+        shutil.rmtree(out)  # contents that nobody knows of must not lie about
+        raise
+
+
+def _write_into(
+    out: Path,
+    home: Home,
+    asked: Asked,
+    file: EvidenceFile,
+    read: Sequence[report.Read],
+    is_open: bool,
+) -> tuple[str, ...]:
     name = EVIDENCE if is_open else SEALED
+    data = file.encode()
     files.write_secret(
         out / name, data if is_open else seal(data, [recipient_of(home.desk.folders.desk)])
     )
@@ -137,15 +153,15 @@ def _write(
     files.write_secret(out / CONTENTS, text.encode())
     written = [name, CONTENTS]
     folder = home.desk.folders.of(asked.id)
-    for n, package in enumerate(read):
-        for document in package.documents:
-            place = file_name(n, document.name)
-            with (
-                folder.document(document.sealed).open("rb") as source,
-                files.writing(out / place, mode=0o600) as target,
-            ):
-                unseal_stream(source, target, folder.identity())
-            written.append(place)
+    attached = [each for package in read for each in package.documents]
+    named = beside.names([each.document for each in attached], taken=written)
+    for (place, document), each in zip(named, attached, strict=True):
+        with files.writing(out / place, mode=0o600) as target:
+            found = folder.copy(each.sealed, target)
+            # Anybody can seal to us: what lies here now may not be what was accepted.
+            if (found.size, found.sha256) != (document.size, document.sha256):
+                raise DDTPError("presentation.5", "a document of the case is another one now")
+        written.append(place)
     return tuple(written)
 
 
@@ -193,14 +209,6 @@ def _checkpoints(home: Home, file: EvidenceFile) -> dict[str, dict[bytes, Head]]
     for data in file.used:
         add(origin, Registration.decode(data).checkpoint)
     return found
-
-
-def file_name(package: int, given: str) -> str:
-    """Return a safe name for a document: ours, with what is plain of the one it was given."""
-    stem, dot, ending = given.rpartition(".")
-    kept = "".join(each if each in _PLAIN else "_" for each in (stem or given))[:60]
-    plain = "".join(each for each in ending if each in _PLAIN)[:8] if dot else ""
-    return f"document-{package + 1}-{kept}" + (f".{plain}" if plain else "")
 
 
 def _sender(home: Home, asked: Asked) -> str:

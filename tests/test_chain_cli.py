@@ -10,7 +10,6 @@ import time
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -393,10 +392,10 @@ async def test_documents_lie_beside_the_package(
     opened = package(documents=True)
     await register(town, opened)
     folder = tmp_path / "export"
-    (folder / "documents").mkdir(parents=True)
+    folder.mkdir()
     (folder / "a.ddtp").write_bytes(opened.encode())
     if document is not None:
-        (folder / "documents" / sha256(FILE_BYTES).hexdigest()).write_bytes(document)
+        (folder / "statement.pdf").write_bytes(document)
     path = folder / "a.ddtp"
     if packed:
         path = tmp_path / "a.zip"

@@ -39,7 +39,7 @@ from receiver.desk import return_code
 from receiver.home import Home, Rules
 from receiver.requests import Asking, id_of, link_of
 from receiver.retention import Gone, Terms
-from receiver.telling import evidence_file, export, file_name, joined
+from receiver.telling import evidence_file, export, joined
 from receiver.templates import DAY, Period, Template
 from tests import builders
 from tests.builders import NOW, ORIGIN, RECEIVER
@@ -534,18 +534,6 @@ async def test_an_export_waits_for_a_log_that_does_not_answer(town: Lending) -> 
     town.offline.cut = True
     with pytest.raises(Unanswered):
         await joined(town.home, file)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["../../etc/passwd", "/etc/passwd", "C:\\CON", "a\x00b", "~", ".", "..", "x" * 300, "‮fdp.exe"],
-)
-def test_a_document_is_exported_under_a_name_of_ours(name: str) -> None:
-    place = file_name(0, name)
-    assert place.startswith("document-1-")
-    assert len(place) < 100
-    assert set(place) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-    assert ".." not in place
 
 
 # Withdrawal

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +34,7 @@ from ddtp.web import Client, Handler, Pages, Request, application, body, reply, 
 from holder import wallet as wallets
 from holder.collect import Arrived, add, check, collect, parse_link
 from holder.consent import Wish
-from holder.export import file_name, to_folder, to_zip
+from holder.export import to_folder, to_zip
 from holder.history import Transfer, decline, load, note_refused, remember, row_of, turn
 from holder.keys import Keys
 from holder.meeting import check_code, meet
@@ -462,27 +461,6 @@ async def test_a_package_for_a_key_given_beforehand_is_added(
     assert (added.verdict.outcome, added.row["number"]) == (Outcome.VERIFIED, number)
 
 
-@pytest.mark.parametrize("count", [0, 2])
-async def test_wallet_9_refuses_a_folder_without_one_package(
-    journey: Journey, tmp_path: Path, count: int
-) -> None:
-    (tmp_path / "in").mkdir()
-    for n in range(count):
-        (tmp_path / "in" / f"{n}.ddtp").write_bytes(b"")
-    assert await broken_rule(add(journey.wallet, tmp_path / "in", ignore)) == "wallet.9"
-
-
-@pytest.mark.parametrize("count", [0, 2])
-async def test_wallet_9_refuses_a_zip_without_one_package(
-    journey: Journey, tmp_path: Path, count: int
-) -> None:
-    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
-        archive.writestr("notes.txt", "nothing")
-        for n in range(count):
-            archive.writestr(f"{n}.ddtp", b"")
-    assert await broken_rule(add(journey.wallet, tmp_path / "in.zip", ignore)) == "wallet.9"
-
-
 async def test_wallet_10_refuses_a_package_whose_document_is_not_beside_it(
     journey: Journey, tmp_path: Path
 ) -> None:
@@ -498,35 +476,6 @@ async def test_a_file_that_is_no_package_is_refused(
     (tmp_path / "statement.ddtp").write_bytes(data)
     rule = await broken_rule(add(journey.wallet, tmp_path / "statement.ddtp", ignore))
     assert rule in ("cbor.8", "cbor.9")
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("statement.pdf", "statement.pdf"),
-        ("../../etc/passwd", "passwd"),
-        ("C:\\Windows\\win.ini", "win.ini"),
-        ("/absolute", "absolute"),
-        ("..", "document"),
-        ("", "document"),
-        ("CON.pdf", "document_CON.pdf"),
-        ("exe.\u202efdp", "exe._fdp"),
-        ("nul\0byte", "nul_byte"),
-        (" trailing. ", "trailing"),
-        ("~root", "_root"),
-        ("月結單.pdf", "月結單.pdf"),
-    ],
-)
-def test_a_documents_name_becomes_a_safe_name(text: str, name: str) -> None:
-    assert file_name(text) == name
-
-
-@given(st.text(max_size=400))
-def test_any_name_becomes_a_safe_name(text: str) -> None:
-    name = file_name(text)
-    assert 0 < len(name.encode()) <= 100
-    assert not set(name) & set('/\\:*?"<>|\0\n')
-    assert name == name.strip(" .")
 
 
 # Meeting a request
