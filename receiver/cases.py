@@ -415,7 +415,7 @@ class Cases:
         return bytes(kept[0])
 
     def abandon(self, asked: Asked, acceptance: Acceptance) -> None:
-        """Remove a row that can never be finished, because the log refused its use for good."""
+        """Remove a row that can never be finished; one that was accepted meanwhile stays."""
         with self._writing() as db:
             db.execute(ABANDON, (bytes(asked.request), acceptance.receipt))
 
@@ -459,10 +459,10 @@ class Cases:
         """
         request = bytes(asked.request)
         with self._writing() as db:
+            _check_open(_state(db, asked.request))
             row = db.execute(UPLOAD, (request, sha256)).fetchone()
             if row is not None:
                 return int(row[0])
-            _check_open(_state(db, asked.request))
             count, size = db.execute(UPLOADED, (request,)).fetchone()
             if count >= files or size + length > total:
                 raise DDTPError("upload.4", f"at most {files} files and {total} bytes together")
@@ -488,11 +488,8 @@ class Cases:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
         """Open a transaction that is durable when the block is left without an error."""
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-            except DatabaseError as error:
-                raise StorageError("case.11", str(error)) from error
+        with self._alone():
+            self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
                 self._db.execute("COMMIT")
@@ -502,12 +499,21 @@ class Cases:
                 raise
 
     def _one(self, sql: str, *values: Any) -> Any:
-        with self._lock:
+        with self._alone():
             return self._db.execute(sql, values).fetchone()
 
     def _all(self, sql: str, *values: Any) -> list[Any]:
-        with self._lock:
+        with self._alone():
             return self._db.execute(sql, values).fetchall()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads out; what the database cannot do now is a fault that passes."""
+        with self._lock:
+            try:
+                yield
+            except DatabaseError as error:
+                raise StorageError("case.11", str(error)) from error
 
 
 _TO_VERIFIED: Final = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from ddtp.cli import Group, console, exits, files, safe
+from ddtp.errors import ConflictError
 
 if TYPE_CHECKING:
     from receiver.cases import Asked
@@ -24,7 +25,6 @@ HOME = click.option(
     help="The receiver's folder.",
 )
 BINDINGS = ("same-device", "counter", "none")
-MOST_PRESENTED = 8 * 2**20
 
 
 @click.group(
@@ -204,6 +204,9 @@ def request_new(
         binding=None if binding is None else BINDINGS.index(binding) + 1,
     )
 
+    if out is not None and out.exists():
+        raise ConflictError("cli.2", str(out))  # before there is a request that nobody knows of
+
     async def ask(opened: "Home") -> "Made":
         return opened.desk.ask(templates.find(template, opened.templates), asking)
 
@@ -273,9 +276,10 @@ def inbox(*, home: Path | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 def import_(*, home: Path | None, file: Path) -> int:
     """Take a presentation that came as a file (.ddtpres) and decide on it."""
+    from ddtp import http
     from receiver.arrival import take
 
-    sealed = files.read(file, limit=MOST_PRESENTED)
+    sealed = files.read(file, limit=http.PRESENT.limit)
 
     async def decide(opened: "Home") -> tuple[str, bool]:
         return await take(opened.desk, sealed)

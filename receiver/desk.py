@@ -249,12 +249,14 @@ class Desk:
         return replace(shown, granted=evidence.encode())
 
     def _documents(self, came: "_Came") -> list[dict[int, Found]]:
-        folder = self.folders.of(came.asked.id)
-        found = []
-        for shown in came.presentation.packages:
-            each = {index: folder.find(sha256) for index, sha256 in shown.documents}
-            found.append({index: file for index, file in each.items() if file is not None})
-        return found
+        folder, shown = self.folders.of(came.asked.id), came.presentation.packages
+        # Each file is read once, however often a presentation names it.
+        named = {sha256 for each in shown for _, sha256 in each.documents}
+        files = {sha256: found for sha256 in named if (found := folder.find(sha256)) is not None}
+        return [
+            {index: files[sha256] for index, sha256 in each.documents if sha256 in files}
+            for each in shown
+        ]
 
     async def _accept(self, came: "_Came", case: Case, verdict: Verdict) -> bytes:
         folder = self.folders.of(came.asked.id)

@@ -87,18 +87,19 @@ class Retention:
         if index is not None:
             await desk.view.revoke(asked.log, index, key, WITHDRAWN)
         begun = await asyncio.to_thread(desk.cases.acceptance, asked)
-        covered = begun is not None and grant in begun.grants
-        closes = covered and begun is not None and begun.accepted_at is not None
+        if begun is not None and grant in begun.grants:
+            # Another replica may accept it in this very moment: then it is erased as accepted.
+            await asyncio.to_thread(desk.cases.abandon, asked, begun)
+            begun = await asyncio.to_thread(desk.cases.acceptance, asked)
+        closes = begun is not None and grant in begun.grants and begun.accepted_at is not None
         now, folder = desk.clock(), desk.folders.of(asked.id)
         gone: tuple[str, ...] = ()
-        if begun is not None and covered and not closes:
-            await asyncio.to_thread(desk.cases.abandon, asked, begun)
         if closes:
             # What the store knows, not what the folder still has: a stop may lie between.
             documents = await asyncio.to_thread(desk.cases.has_uploads, asked)
             gone = ("items", "documents") if documents else ("items",)
             await asyncio.to_thread(folder.erase, keep_proof=self.terms.seconds > 0)
-        elif begun is None or covered:
+        elif begun is None:
             gone = await asyncio.to_thread(folder.erase_answers)
         erasure = Erasure(
             issuer=desk.asker.member,
@@ -174,13 +175,13 @@ class Retention:
         for request_id in await asyncio.to_thread(self.desk.cases.unfinished):
             try:
                 await self.desk.resume(request_id)
-            except (DDTPError, Unanswered) as error:
-                log.info("not yet", extra={"rule": error.rule})
+            except (DDTPError, Unanswered, OSError) as error:
+                _log_not_yet(error)
         for request_id, grant in await asyncio.to_thread(self.desk.cases.withdrawals):
             try:
                 await self._again(request_id, grant)
-            except (DDTPError, Unanswered) as error:
-                log.info("not yet", extra={"rule": error.rule})
+            except (DDTPError, Unanswered, OSError) as error:
+                _log_not_yet(error)
             else:
                 gone.append(Gone(id=request_id, why="withdrawn"))
         return gone
@@ -190,3 +191,8 @@ class Retention:
         consent = await asyncio.to_thread(self.desk.cases.grant, asked, grant)
         if consent is not None and consent.key is not None:
             await self.withdraw(request_id, grant, consent.key)
+
+
+def _log_not_yet(error: Exception) -> None:
+    rule = error.rule if isinstance(error, DDTPError | Unanswered) else type(error).__name__
+    log.info("not yet", extra={"rule": rule})

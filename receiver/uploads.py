@@ -151,10 +151,10 @@ async def append(
 def _alone(part: Path) -> Iterator[BinaryIO]:
     """Open a part for appending; nobody else appends meanwhile, in this process or another."""
     try:
-        file = part.open("ab+")
+        descriptor = os.open(part, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode=0o600)
     except FileNotFoundError:
         raise DDTPError("case.2", "the case was closed") from None
-    with file:
+    with os.fdopen(descriptor, "ab+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
