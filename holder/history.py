@@ -231,6 +231,14 @@ def remember(wallet: Wallet, data: bytes) -> Transfer:
         return store(wallet, made)
 
 
+def sent(wallet: Wallet, request: Fingerprint) -> Transfer | None:
+    """Return the transfer whose presentation went to this request and was not answered yet."""
+    for identity, row in wallet.rows("transfer").items():
+        if (row.get("request"), row.get("state")) == (request.text, State.SENT.value):
+            return load(wallet, identity)
+    return None
+
+
 def decline(wallet: Wallet, transfer: Transfer) -> Transfer:
     """Note that the holder said no; nobody is told.
 

@@ -20,6 +20,7 @@ from ddtp.request import Request
 from ddtp.web import check_url
 from holder.wallet import Wallet
 
+SCHEMES: Final = ("https://", "http://")
 _PATH: Final = re.compile(r"(https?://[^\s#?]+)/requests/([A-Za-z0-9_-]{1,64})")
 
 
@@ -44,6 +45,16 @@ class Met:
         return requests.code_of(self.data)
 
 
+def fingerprint_in(place: str) -> Fingerprint | None:
+    """Return the fingerprint of the request that a link pins or a file holds, if it says one."""
+    try:
+        if not place.startswith(SCHEMES):
+            return Fingerprint.of(files.read(Path(place), limit=http.REQUEST_OF.limit))
+        return Fingerprint.parse(place.partition("#")[2])
+    except DDTPError:
+        return None
+
+
 async def meet(wallet: Wallet, place: str) -> Met:
     """Fetch and check the request of a link or a file.
 
@@ -55,7 +66,7 @@ async def meet(wallet: Wallet, place: str) -> Met:
             cose.1 to cose.4.
         Unanswered: The receiver does not answer.
     """
-    if not place.startswith(("https://", "http://")):
+    if not place.startswith(SCHEMES):
         data = files.read(Path(place), limit=http.REQUEST_OF.limit)
         # A file makes us call nobody but a member that we know.
         return await _check(wallet, data, None, wallet.endpoint_of(Request.open(data).issuer))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from chain.view import View
-from ddtp import entry, evidence, http, merkle, seal
+from ddtp import entry, evidence, http, merkle, seal, verify
 from ddtp import grant as grants
 from ddtp.cli import files
 from ddtp.errors import DDTPError, Outcome, StorageError, Unanswered
@@ -37,6 +37,7 @@ from holder.wallet import Wallet
 
 GRANT_SECONDS: Final = 7 * 86_400
 PRESENTATION: Final = "presentation.age"
+DOCUMENT_MISSING: Final = "presentation.4"
 
 Advance = Callable[[int], None]
 """Is told of bytes that have gone."""
@@ -185,8 +186,7 @@ async def _prepare(wallet: Wallet, view: View, transfer: Transfer, advance: Adva
     pairs = list(zip(transfer.given, held, strict=True))
     sealed = [await _seal_documents(wallet, asked, outbox, *pair) for pair in pairs]
     transfer = store(wallet, replace(transfer, given=tuple(sealed)))
-    for each in transfer.given:
-        await _upload(wallet, transfer, outbox, each, advance)
+    await _upload(wallet, transfer, advance)
     presentation = presentation_of(wallet, transfer)
     data = await asyncio.to_thread(seal.seal, presentation.encode(), [asked.recipient])
     files.write_secret(outbox / PRESENTATION, data, force=True)
@@ -212,16 +212,18 @@ def presentation_of(wallet: Wallet, transfer: Transfer) -> Presentation:
     )
 
 
-async def _present(wallet: Wallet, view: View, transfer: Transfer, _advance: Advance) -> Transfer:
+async def _present(wallet: Wallet, view: View, transfer: Transfer, advance: Advance) -> Transfer:
     """Send the presentation, and keep the receiver's answer once it is proven."""
     if transfer.state is not State.SENT:
         return transfer
-    identity, endpoint = transfer.place
     try:
-        data = (wallet.vault.outbox(transfer.id) / PRESENTATION).read_bytes()
-    except FileNotFoundError as error:
-        raise StorageError("vault.4", f"outbox: {transfer.id} is gone") from error
-    sealed = await wallet.client.call(http.PRESENT, endpoint, data, request=identity)
+        sealed = await _answered(wallet, transfer)
+    except Unanswered as error:
+        if error.rule != DOCUMENT_MISSING:
+            raise
+        # What was uploaded is gone there: the documents go again, and the same presentation.
+        await _upload(wallet, transfer, advance)
+        sealed = await _answered(wallet, transfer)
     reply = wallet.keys.reply_identity(Fingerprint.of(transfer.request))
     answer = Answer.decode(seal.unseal(sealed, reply))
     receipt = check_answer(view, transfer, answer)
@@ -237,6 +239,16 @@ async def _present(wallet: Wallet, view: View, transfer: Transfer, _advance: Adv
             problem=None,
         ),
     )
+
+
+async def _answered(wallet: Wallet, transfer: Transfer) -> bytes:
+    """Send the presentation as it was sealed, and return the sealed answer."""
+    identity, endpoint = transfer.place
+    try:
+        data = (wallet.vault.outbox(transfer.id) / PRESENTATION).read_bytes()
+    except FileNotFoundError as error:
+        raise StorageError("vault.4", f"outbox: {transfer.id} is gone") from error
+    return await wallet.client.call(http.PRESENT, endpoint, data, request=identity)
 
 
 def check_answer(view: View, transfer: Transfer, answer: Answer) -> Receipt:
@@ -270,11 +282,10 @@ def _check_used(
     head = view.head(used.checkpoint, asked.log)
     proven = evidence.check_registration(used, head)
     granted = Evidence.decode(given.granted or b"").registration
-    if not isinstance(proven, entry.Used) or proven.index != granted.index:
-        raise DDTPError("wallet.15", "the entry is not the use of this grant")
-    if proven.receipt != receipt:
-        raise DDTPError("wallet.15", "the grant was used for another receipt")
-    entry.check_use(proven, asked.log, asked.use)
+    try:
+        verify.check_used(proven, granted.index, receipt, asked)
+    except DDTPError as error:
+        raise DDTPError("wallet.15", error.detail) from error
 
 
 # Documents
@@ -306,15 +317,17 @@ def _reseal(wallet: Wallet, sha256: bytes, recipient: str, outbox: Path) -> byte
     """
     reading, writing = os.pipe()
     failed: list[Exception] = []
+    whole = threading.Event()
 
     def read() -> None:
         try:
             with os.fdopen(writing, "wb") as target:
                 wallet.vault.read_document(sha256, target)
+            whole.set()
         except (DDTPError, OSError) as error:
             failed.append(error)
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     beside = outbox / f"{sha256.hex()[:16]}.part"
     with os.fdopen(reading, "rb") as source:
         reader.start()
@@ -325,19 +338,19 @@ def _reseal(wallet: Wallet, sha256: bytes, recipient: str, outbox: Path) -> byte
         finally:
             source.close()
             reader.join()
-    if failed:
+    if not whole.is_set():
         beside.unlink()
-        raise failed[0]
+        raise failed[0] if failed else StorageError("vault.2", "a document was not read whole")
     beside.replace(outbox / f"{hashing.sha256.hex()}.age")
     return hashing.sha256
 
 
-async def _upload(
-    wallet: Wallet, transfer: Transfer, outbox: Path, given: Given, advance: Advance
-) -> None:
+async def _upload(wallet: Wallet, transfer: Transfer, advance: Advance) -> None:
+    """Upload the sealed documents, or the rest of them."""
     identity, endpoint = transfer.place
+    outbox = wallet.vault.outbox(transfer.id)
     token = base64.urlsafe_b64encode(transfer.asked.token).decode().rstrip("=")
-    for _, sha256 in given.documents:
+    for _, sha256 in (row for given in transfer.given for row in given.documents):
         with (outbox / f"{sha256.hex()}.age").open("rb") as file:
             await wallet.client.upload(
                 http.UPLOAD,

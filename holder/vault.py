@@ -78,7 +78,7 @@ class Vault:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in FOLDERS:
             (folder / name).mkdir(mode=0o700, exist_ok=True)
-        files.write(folder / "README.txt", README.encode(), force=True)
+        files.write_secret(folder / "README.txt", README.encode(), force=True)
         mark = seal.seal(MARK, [seal.recipient_of(identity)])
         files.write_secret(folder / "vault.age", mark)
 
