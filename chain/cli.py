@@ -117,11 +117,14 @@ def serve(home: Path | None, port: int | None) -> int:
     from ddtp import web
     from ddtp.cli import logs
 
-    logs.configure("chain")
+    # People read warnings; whoever asks for --json reads every line.
+    logs.configure("chain", level=20 if console().json else 30)
     return web.run(_serve(_chain_home(home), port))
 
 
 async def _serve(place: Path, port: int | None) -> int:
+    from urllib.parse import urlsplit
+
     from chain.home import CARD, Home
     from chain.server import Front, refreshed
     from ddtp import web
@@ -131,7 +134,7 @@ async def _serve(place: Path, port: int | None) -> int:
     try:
         chosen = home.settings
         app = web.application(Front(log).handlers())
-        names = {chosen.endpoint.split("://")[-1].rstrip("/")}
+        names = {urlsplit(chosen.endpoint).netloc}
         async with (
             refreshed(home.view),
             web.serve(
@@ -145,13 +148,12 @@ async def _serve(place: Path, port: int | None) -> int:
                 console().notice(
                     f"{chosen.origin} is not in the network yet: ddtp trust admit {place / CARD}"
                 )
-            waiting = asyncio.create_task(web.until_stopped())
-            await asyncio.sleep(0)  # signals are ours before anybody is told that we serve
+            stopped = web.until_stopped()  # signals are ours before anybody is told that we serve
             console().result(
                 {"schema": "ddtp.serve/1", "url": server.url, "origin": chosen.origin},
                 f"serving {server.url}",
             )
-            return await waiting
+            return await stopped
     finally:
         log.close()
         home.view.close()
@@ -163,10 +165,10 @@ async def _serve(place: Path, port: int | None) -> int:
 @click.option("--last", default=20, type=click.IntRange(1, MOST_SHOWN), help="How many entries.")
 def show(home: Path | None, url: str | None, last: int) -> int | None:
     """Show what the log knows: its newest entries, and nothing about anybody."""
-    return _run(_show(_chain_home(home), url, last))
+    return _run(_show(home, url, last))
 
 
-async def _show(home: Path, url: str | None, last: int) -> None:
+async def _show(home: Path | None, url: str | None, last: int) -> None:
     from chain import wording
     from chain.reading import leaves
     from ddtp import entry, note
@@ -200,10 +202,10 @@ async def _show(home: Path, url: str | None, last: int) -> None:
 @click.argument("index", type=click.IntRange(0, 2**63 - 1))
 def entry_(home: Path | None, url: str | None, index: int) -> int | None:
     """Show one entry, and whether it is revoked."""
-    return _run(_entry(_chain_home(home), url, index))
+    return _run(_entry(home, url, index))
 
 
-async def _entry(home: Path, url: str | None, index: int) -> None:
+async def _entry(home: Path | None, url: str | None, index: int) -> None:
     from chain import wording
     from ddtp import entry, status
     from ddtp.web import Client
@@ -236,7 +238,7 @@ def proof(home: Path | None, url: str | None, index: int, output: Path, *, force
         from ddtp.web import Client
 
         async with Client() as client:
-            return (await _remote(_chain_home(home), url, client).evidence(index)).encode()
+            return (await _remote(home, url, client).evidence(index)).encode()
 
     files.write(output, _run_for_bytes(fetch()), force=force)
 
@@ -251,8 +253,8 @@ def proof(home: Path | None, url: str | None, index: int, output: Path, *, force
 )
 def checkpoint(home: Path | None, url: str | None, *, accept: bool) -> None:
     """Print the newest signed checkpoint."""
-    place = _chain_home(home)
     if accept:
+        place = _chain_home(home)
         from chain.home import LOG, Home
         from chain.store import Store
 
@@ -270,13 +272,13 @@ def checkpoint(home: Path | None, url: str | None, *, accept: bool) -> None:
         from ddtp.web import Client
 
         async with Client() as client:
-            return await _remote(place, url, client).checkpoint()
+            return await _remote(home, url, client).checkpoint()
 
     note = _run_for_bytes(fetch()).decode()
     console().result({"schema": "ddtp.checkpoint/1", "note": note}, note.rstrip("\n"))
 
 
-def _remote(home: Path, url: str | None, client: Any) -> "RemoteLog":
+def _remote(home: Path | None, url: str | None, client: Any) -> "RemoteLog":
     """Return the log at an address, or that of a home."""
     from chain.client import RemoteLog
     from chain.home import SETTINGS, Settings
@@ -284,6 +286,7 @@ def _remote(home: Path, url: str | None, client: Any) -> "RemoteLog":
 
     if url is not None:
         return RemoteLog(url, url, client)
+    home = _chain_home(home)
     if not (home / SETTINGS).is_file():
         raise click.UsageError(f"{home} is no log's folder: give --home or --url")
     chosen = settings.read(Settings, "chain", home / SETTINGS, os.environ)
@@ -455,11 +458,10 @@ def _make_folder(path: Path) -> None:
 
 async def _direct(stack: Any) -> Any:
     """Return how to reach a log at its own server."""
-    from chain.client import RemoteLog
+    from chain.client import reach
     from ddtp.web import Client
 
-    client = await stack.enter_async_context(Client())
-    return lambda known, origin: RemoteLog(known.log(origin).url, origin, client)
+    return reach(await stack.enter_async_context(Client()))
 
 
 def _no_reach(_: "Network", origin: str) -> Any:

@@ -4,11 +4,13 @@ The server may be the log's own or a relay of it, which answers fewer calls. Wha
 it from answering as a log would, is `Unanswered`: an outage is no refusal.
 """
 
+from chain.registry import Reach, Registry
 from ddtp import encoding, http, submission
 from ddtp.encoding import Value
 from ddtp.errors import ConflictError, DDTPError, LockedError, MalformedError, Unanswered
 from ddtp.evidence import Evidence, cut, join
 from ddtp.http import Route
+from ddtp.network import Network
 from ddtp.web import Client
 
 _CONFLICTS = ("log.3", "log.4")
@@ -119,6 +121,15 @@ class RemoteLog:
 
     def _garbage(self, detail: str) -> Unanswered:
         return Unanswered("log.2", f"{self._origin} answered what is none: {detail}")
+
+
+def reach(client: Client) -> Reach:
+    """Return how an institution reaches a log: at the log's own server."""
+
+    def at_its_server(known: Network, origin: str) -> Registry:
+        return RemoteLog(known.log(origin).url, origin, client)
+
+    return at_its_server
 
 
 def encode_path(path: tuple[bytes, ...]) -> bytes:

@@ -7,16 +7,14 @@ log/                 log.sqlite and newest.checkpoint
 card.ddtpcard        for the network's governors
 """
 
-import json
-import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
 from chain.log import STATUS_SECONDS, Log
-from chain.view import View
+from chain.view import NETWORK_FILE, View
 from ddtp import note
 from ddtp.card import Card
 from ddtp.cli import files, keyfile, settings
@@ -104,16 +102,14 @@ class Home:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.chmod(0o700)
         for name in (MEMBER_KEY, LOG_KEY):
-            # What an interrupted `init` left behind is used: a key may be in a backup by now.
-            if not (path / name).exists():
-                keyfile.write(path / name, secrets.token_bytes(32))
-        if not (path / VIEW / "network.ddtpnet").exists():
+            keyfile.ensure(path / name)
+        if not (path / VIEW / NETWORK_FILE).exists():
             View.create(path / VIEW, network_file, chosen.network_source)
         member = keyfile.read(path / MEMBER_KEY)
         card = _card(path, chosen, names, jurisdiction, member)
         files.write(path / CARD, card.sign(member), force=True)
         # Last: whoever finds settings finds all the rest.
-        files.write(path / SETTINGS, _toml(chosen).encode())
+        files.write(path / SETTINGS, settings.encode(chosen, _COMMENTS))
         return card
 
     @classmethod
@@ -192,13 +188,3 @@ def _card(
 def _nobody(_: Network, origin: str) -> NoReturn:
     """Ask nobody about a log: the log itself is what others ask."""
     raise Unanswered("view.4", f"a log asks nobody about {origin}")
-
-
-def _toml(chosen: Settings) -> str:
-    lines = []
-    for each in fields(chosen):
-        value = getattr(chosen, each.name)
-        # The texts of settings are printable: TOML and JSON write them alike.
-        shown = str(value) if isinstance(value, int) else json.dumps(value, ensure_ascii=False)
-        lines.append(f"# {_COMMENTS[each.name]}\n{each.name} = {shown}\n")
-    return "\n".join(lines)

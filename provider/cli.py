@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from ddtp.cli import Group, console, exits, files, prompt, safe
-from ddtp.errors import DDTPError, Unanswered
+from ddtp.errors import ConflictError, DDTPError, Unanswered
 
 if TYPE_CHECKING:
     from ddtp.package import Package
@@ -119,7 +119,9 @@ def init(
 @provider.command(epilog="\b\nExample: ddtp provider serve --port 8440")
 @HOME
 @click.option("--host", help="Address to listen at.")
-@click.option("--port", type=int, help="Port to listen at, 0 for any free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="Port to listen at, 0 for any free one."
+)
 def serve(*, home: Path | None, host: str | None, port: int | None) -> int:
     """Serve customers and their wallets, until stopped."""
     from ddtp import web
@@ -149,9 +151,10 @@ async def _serve(path: Path, host: str | None, port: int | None) -> int:
                 names={urlsplit(chosen.endpoint).netloc},
             )
             async with refreshed(home.view), home.provider, served as server:
+                stopped = web.until_stopped()
                 fields = {"schema": "ddtp.provider.serve/1", "url": server.url}
                 console().result(fields, f"serving {server.url}")
-                return await web.until_stopped()
+                return await stopped
         finally:
             home.close()
 
@@ -193,6 +196,11 @@ def issue(
 
     bound = KeyID.parse(holder)
     place = out or Path(f"{record}.ddtp")
+    # Before anything is signed and registered: what is on the log stays there.
+    if place != files.STDIO and place.exists() and not force:
+        raise ConflictError("cli.2", str(place))
+    if not place.parent.is_dir():
+        raise DDTPError("cli.4", f"{place.parent} is no folder")
 
     async def work(opened: "Home") -> "tuple[Package, dict[str, Path]]":
         from provider.home import DAY

@@ -9,21 +9,19 @@ documents/         documents of packages that can still be collected, by SHA-256
 card.ddtpcard      for the network's governors
 """
 
-import json
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from chain.client import RemoteLog
-from chain.registry import Reach, Registry
+from chain.client import reach as at_its_server
+from chain.registry import Reach
 from chain.view import View
 from ddtp.card import Card
 from ddtp.cli import files, keyfile, settings
-from ddtp.errors import ConflictError, DDTPError, MalformedError
+from ddtp.errors import ConflictError, DDTPError
 from ddtp.network import Member, MemberID, MemberKey, MemberRole, Network, Role
 from ddtp.web import Client, check_url
 from provider.accounts import Accounts
@@ -97,7 +95,7 @@ _COMMENTS: Final = {
     "host": "Address to listen at.",
     "port": "Port to listen at.",
     "records": "Folder of the records, one folder a customer.",
-    "types": 'Folder with more record types, as in "types".',
+    "types": 'Folder with more record types, as in "types"; the program has some of its own.',
     "unbalanced": 'Bank statements that do not add up: "refuse", or "tell" the difference.',
     "valid_days": "How long a package is valid.",
     "keep_days": "How long contents can be collected again.",
@@ -143,7 +141,7 @@ class Home:
         signer = keyfile.read(path / MEMBER_KEY)
         view = View(
             path / VIEW,
-            reach=reach or _reach(client),
+            reach=reach or at_its_server(client),
             clock=clock,
             source=chosen.network_source or None,
         )
@@ -151,7 +149,7 @@ class Home:
         issuer = Issuer(
             member=MemberID(chosen.member),
             signer=signer,
-            revocation_secret=_secret(path / REVOCATION_SECRET),
+            revocation_secret=keyfile.read_secret(path / REVOCATION_SECRET),
             log=chosen.log or _only_log(view.network),
             types=chosen.types,
         )
@@ -232,10 +230,8 @@ def create(
     for folder in (path, path / "keys", path / VIEW, path / RECORDS, path / DOCUMENTS):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.chmod(0o700)
-    if not (path / MEMBER_KEY).exists():
-        keyfile.write(path / MEMBER_KEY, secrets.token_bytes(32))
-    if not (path / REVOCATION_SECRET).exists():
-        files.write_secret(path / REVOCATION_SECRET, secrets.token_hex(32).encode())
+    keyfile.ensure(path / MEMBER_KEY)
+    keyfile.ensure_secret(path / REVOCATION_SECRET)
     View.create(path / VIEW, network_file, source)
     signer = keyfile.read(path / MEMBER_KEY)
     role = MemberRole(role=Role.ISSUE, bases=(), types=(), bounds={})
@@ -262,7 +258,7 @@ def create(
         demo=demo,
     )
     # Last: whoever finds settings finds all the rest.
-    files.write(path / SETTINGS, _toml(chosen).encode())
+    files.write(path / SETTINGS, settings.encode(chosen, _COMMENTS))
     return card
 
 
@@ -284,13 +280,6 @@ def source_of(chosen: Settings) -> RecordSource:
     return FolderSource(chosen.records, types=chosen.types, unbalanced=unbalanced)
 
 
-def _reach(client: Client) -> Reach:
-    def reach(network: Network, origin: str) -> Registry:
-        return RemoteLog(network.log(origin).url, origin, client)
-
-    return reach
-
-
 def _only_log(network: Network) -> str:
     origins = [each.origin for each in network.logs if each.end is None]
     if len(origins) != 1:
@@ -298,27 +287,3 @@ def _only_log(network: Network) -> str:
             "provider.11", f"the network has {len(origins)} logs: name one as `log` in the settings"
         )
     return origins[0]
-
-
-def _secret(path: Path) -> bytes:
-    data = files.read_secret(path, limit=1_024)
-    try:
-        secret = bytes.fromhex(data.decode("ascii"))
-    except ValueError as error:
-        raise MalformedError("cli.8", f"{path} is no secret of ours") from error
-    if len(secret) != 32:
-        raise MalformedError("cli.8", f"{path} is no secret of ours")
-    return secret
-
-
-def _toml(chosen: Settings) -> str:
-    lines = []
-    for each in fields(chosen):
-        value = getattr(chosen, each.name)
-        # The texts of settings are printable: TOML and JSON write them alike.
-        plain = str(value) if isinstance(value, Path) else value
-        shown = json.dumps(plain, ensure_ascii=False)
-        mark = "# " if value is None else ""
-        text = '"types"' if value is None else shown
-        lines.append(f"# {_COMMENTS[each.name]}\n{mark}{each.name} = {text}\n")
-    return "\n".join(lines)

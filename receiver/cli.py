@@ -58,7 +58,7 @@ def receiver() -> None:
 @click.option("--jurisdiction", default="MO", show_default=True)
 @click.option("--log", "origin", default="", help="Origin of the log for grants.")
 @click.option("--purpose", "purposes", multiple=True, help="A purpose we may ask for; none: all.")
-@click.option("--port", default=8442, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65_535), default=8442, show_default=True)
 def init(
     *,
     home: Path | None,
@@ -116,7 +116,9 @@ def init(
 )
 @HOME
 @click.option("--host", help="Address to listen at.")
-@click.option("--port", type=int, help="Port to listen at, 0 for any free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="Port to listen at, 0 for any free one."
+)
 def serve(*, home: Path | None, host: str | None, port: int | None) -> int:
     """Take what wallets send, until stopped."""
     from ddtp import web
@@ -152,9 +154,10 @@ async def _serve(path: Path, host: str | None, port: int | None) -> int:
                 refreshed(opened.desk.view),
                 sweeping(opened.retention, chosen.sweep_seconds),
             ):
+                stopped = web.until_stopped()
                 fields = {"schema": "ddtp.receiver.serve/1", "url": server.url}
                 console().result(fields, f"serving {server.url}")
-                return await web.until_stopped()
+                return await stopped
         finally:
             opened.close()
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Self
 
-from chain.client import RemoteLog
-from chain.registry import Reach, Registry
+from chain.client import reach as at_its_server
+from chain.registry import Reach
 from chain.view import View
 from ddtp import card, seal
 from ddtp.cli import files, keyfile, settings
-from ddtp.errors import ConflictError, DDTPError, MalformedError
+from ddtp.errors import ConflictError, DDTPError
 from ddtp.keys import Signer
 from ddtp.network import Level, Member, MemberID, MemberKey, MemberRole, Network, Role
 from ddtp.policy import SKEW_SECONDS, STATUS_SECONDS, Policy
@@ -157,7 +157,10 @@ class Home:
         """
         chosen = read_settings(path, environ)
         view = View(
-            path / VIEW, reach=reach or _reach(client), clock=clock, source=chosen.network_source
+            path / VIEW,
+            reach=reach or at_its_server(client),
+            clock=clock,
+            source=chosen.network_source,
         )
         # A new member was admitted after it pinned the network, and so was the log.
         await view.refresh()
@@ -222,22 +225,20 @@ def create(
     for folder in (path, path / "keys", path / TEMPLATES, path / CASES, path / VIEW):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.chmod(0o700)
-    if not (path / MEMBER_KEY).exists():
-        keyfile.write(path / MEMBER_KEY, secrets.token_bytes(32))
-    if not (path / USE_SECRET).exists():
-        files.write_secret(path / USE_SECRET, secrets.token_hex(32).encode())
+    keyfile.ensure(path / MEMBER_KEY)
+    keyfile.ensure_secret(path / USE_SECRET)
     if not (path / IDENTITY).exists():
         files.write_secret(path / IDENTITY, seal.new_identity().encode())
     View.create(path / VIEW, network_file, source)
     signer = keyfile.read(path / MEMBER_KEY)
     made = _card(asked, signer)
     files.write(path / CARD, made.sign(signer), force=True)
-    files.write(path / POLICY, _toml(Rules(), _COMMENTS).encode(), force=True)
+    files.write(path / POLICY, settings.encode(Rules(), _COMMENTS), force=True)
     chosen = Settings(
         member=asked.member, endpoint=asked.endpoint, network_source=source, log=log, port=port
     )
     # Last: whoever finds settings finds all the rest.
-    files.write(path / SETTINGS, _toml(chosen, _COMMENTS).encode())
+    files.write(path / SETTINGS, settings.encode(chosen, _COMMENTS))
     return made
 
 
@@ -287,7 +288,7 @@ def _asker(path: Path, chosen: Settings, known: Network) -> Asker:
         signer=keyfile.read(path / MEMBER_KEY),
         endpoint=chosen.endpoint,
         log=chosen.log or _only_log(known),
-        use_secret=_secret(path / USE_SECRET),
+        use_secret=keyfile.read_secret(path / USE_SECRET),
     )
 
 
@@ -299,27 +300,8 @@ def _only_log(known: Network) -> str:
     return origins[0]
 
 
-def _secret(path: Path) -> bytes:
-    try:
-        secret = bytes.fromhex(files.read_secret(path, limit=100).decode("ascii"))
-    except ValueError:
-        raise MalformedError("cli.8", f"{path} is no secret of 64 hex digits") from None
-    if len(secret) != 32:
-        raise MalformedError("cli.8", f"{path} is no secret of 64 hex digits")
-    return secret
-
-
 def _identity(path: Path) -> str:
     return files.read_secret(path / IDENTITY, limit=200).decode("ascii")
-
-
-def _reach(client: Client) -> Reach:
-    """Return how an institution reaches a log: at the log's own server."""
-
-    def reach(known: Network, origin: str) -> Registry:
-        return RemoteLog(known.log(origin).url, origin, client)
-
-    return reach
 
 
 _COMMENTS: Final = {
@@ -341,23 +323,3 @@ _COMMENTS: Final = {
     "bases": "Accepted: own-record, witnessed-by-notary, uploaded-by-holder.",
     "issuers": "Member ids that are accepted; none for every member that may issue.",
 }
-
-
-def _toml(values: Settings | Rules, comments: Mapping[str, str]) -> str:
-    """Return a TOML file with a comment a line."""
-    lines = []
-    for each in fields(values):
-        value = getattr(values, each.name)
-        lines += [f"# {comments[each.name]}", f"{each.name} = {_literal(value)}", ""]
-    return "\n".join(lines)
-
-
-def _literal(value: str | int | tuple[str, ...]) -> str:
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(_literal, value)) + "]"
-    escaped = "".join(
-        f"\\u{ord(char):04x}" if char in '"\\' or not char.isprintable() else char for char in value
-    )
-    return f'"{escaped}"'

@@ -65,10 +65,9 @@ async def _serve() -> int:
     from ddtp import web
 
     async with web.serve(web.application({})):
-        waiting = asyncio.create_task(web.until_stopped())
-        await asyncio.sleep(0)
+        stopped = web.until_stopped()
         cli.print_out("waiting")
-        code = await waiting
+        code = await stopped
     cli.print_err("tidied")
     return code
 

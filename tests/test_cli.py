@@ -11,10 +11,11 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import permutations
 from pathlib import Path
 
@@ -449,6 +450,24 @@ def test_cli_8_is_raised_for_anything_else(data: bytes) -> None:
     assert caught.value.rule == "cli.8"
 
 
+@pytest.mark.parametrize("data", [b"", b"00" * 31, b"00" * 33, b"zz" * 32, b"AA" * 32, b" " * 64])
+def test_cli_8_is_raised_for_what_is_no_secret(tmp_path: Path, data: bytes) -> None:
+    place = tmp_path / "use.secret"
+    files.write_secret(place, data)
+    with pytest.raises(MalformedError) as caught:
+        keyfile.read_secret(place)
+    assert caught.value.rule == "cli.8"
+
+
+def test_a_secret_is_made_once(tmp_path: Path) -> None:
+    place = tmp_path / "use.secret"
+    keyfile.ensure_secret(place)
+    made = keyfile.read_secret(place)
+    keyfile.ensure_secret(place)
+    assert len(made) == 32
+    assert keyfile.read_secret(place) == made
+
+
 def test_cli_8_is_raised_for_a_damaged_key(key: Path) -> None:
     key.write_text(key.read_text().replace(SEED.hex(), SEED.hex()[::-1]))
     with pytest.raises(MalformedError) as caught:
@@ -601,6 +620,23 @@ def test_no_file_is_needed() -> None:
 def test_settings_come_from_the_file(shop: Callable[..., Shop], tmp_path: Path) -> None:
     read = shop('port = 1\nname = "é"\nopen = true\nfolder = "data"\nnames = ["a", "b"]')
     assert read == Shop(1, "é", True, tmp_path / "data", ("a", "b"))
+
+
+@given(
+    st.builds(
+        Shop,
+        port=st.integers(0, 65535),
+        name=st.text(),
+        open=st.booleans(),
+        names=st.lists(st.text()).map(tuple),
+    )
+)
+def test_settings_that_were_written_are_read_again(made: Shop) -> None:
+    comments = {each.name: "a comment" for each in fields(Shop)}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "shop.toml"
+        file.write_bytes(settings.encode(made, comments))
+        assert settings.read(Shop, "shop", file, {}) == made
 
 
 def test_the_environment_goes_before_the_file(shop: Callable[..., Shop]) -> None:

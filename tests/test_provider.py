@@ -816,6 +816,14 @@ async def test_a_package_is_issued_listed_shown_and_revoked_by_command(bank: Ban
     assert [row["state"] for row in listed["packages"]] == ["revoked"]  # type: ignore[attr-defined]
 
 
+async def test_cli_2_nothing_is_issued_where_a_file_is_in_the_way(bank: Bank) -> None:
+    write(bank.path / "records")
+    (bank.town.folder / "q1.ddtp").touch()
+    code, told, _ = await ddtp(bank, "issue", "chan", "q1", "--holder", HOLDER.text)
+    assert (code, told["rule"]) == (6, "cli.2")
+    assert not bank.home.store.newest(1)
+
+
 async def test_an_offer_is_made_by_command(bank: Bank) -> None:
     write(bank.path / "records")
     code, told, _ = await ddtp(bank, "issue", "chan", "q1")

@@ -5,6 +5,7 @@ when nobody says anything. An environment variable DDTP_<ROOM>__<SETTING> goes
 before the file. A name that no field has is refused with the nearest that one has.
 """
 
+import dataclasses
 import tomllib
 import types
 import typing
@@ -42,6 +43,34 @@ def read(kind: type[T], room: str, file: Path | None, environ: Mapping[str, str]
     except (TypeError, ValueError) as error:
         # The class names what is missing or out of bounds.
         raise DDTPError("cli.10", str(error)) from error
+
+
+def encode(values: object, comments: Mapping[str, str]) -> bytes:
+    """Return a TOML file that says each setting of a dataclass, below a comment.
+
+    Args:
+        values: The dataclass; a field that is None stands there as a comment, as an example.
+        comments: What each setting is, by its name.
+    """
+    lines = []
+    for each in dataclasses.fields(cast("Any", values)):
+        value = getattr(values, each.name)
+        said = f"{each.name} = {_literal(value)}"
+        if value is None:
+            said = f'# {each.name} = "{each.name}"'
+        lines.append(f"# {comments[each.name]}\n{said}\n")
+    return "\n".join(lines).encode()
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_literal, cast("tuple[object, ...]", value))) + "]"
+    escaped = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in str(value))
+    return '"' + "".join(escaped) + '"'
 
 
 def _from_file(kinds: Mapping[str, Any], file: Path) -> dict[str, object]:

@@ -1,8 +1,9 @@
 """A room's server: routes in, a listening socket out, and a stop that loses nothing.
 
 async with web.serve(web.application({routes.SUBMIT: log.submit}), port=8443) as server:
+    stopped = web.until_stopped()
     console.notice(server.url)
-    return await web.until_stopped()
+    return await stopped
 """
 
 import asyncio
@@ -138,8 +139,11 @@ async def serve(
         await runner.cleanup()
 
 
-async def until_stopped() -> int:
-    """Wait for Ctrl-C or SIGTERM and return the exit code that says which."""
+def until_stopped() -> asyncio.Future[int]:
+    """Return what will be the exit code that says whether Ctrl-C or SIGTERM came.
+
+    From now on both stop the server in good order, so call it before saying that it serves.
+    """
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[int] = loop.create_future()
     codes = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -150,7 +154,7 @@ async def until_stopped() -> int:
 
     for number, code in codes.items():
         loop.add_signal_handler(number, stop, code)
-    return await stopped
+    return stopped
 
 
 def run(main: Coroutine[Any, Any, int]) -> int:
