@@ -83,6 +83,8 @@ def print_shared(kept: Transfer, name: str) -> int:
         text = console().say("wallet.sent_verified", name=safe(name), id=kept.id[: lines.SHORT])
         if kept.link is not None:
             text += "\n" + console().say("wallet.return_link", link=safe(kept.link))
+    elif kept.state is State.DECLINED:
+        text = console().say("wallet.not_now")
     elif kept.state is State.NOT_VERIFIED and kept.receipt is not None:
         reasons = ", ".join(Receipt.open(kept.receipt).reasons)
         text = console().say("wallet.sent_not_verified", name=safe(name), reasons=safe(reasons))
@@ -92,10 +94,15 @@ def print_shared(kept: Transfer, name: str) -> int:
     return exits.OK if kept.state is State.VERIFIED else exits.NEGATIVE
 
 
-def print_withdrawn(done: list[Transfer]) -> None:
-    """Print what was withdrawn, what was erased, and what is kept by which law."""
+def print_withdrawn(done: list[Transfer] | None) -> int:
+    """Print what was withdrawn, what was erased, and what is kept by which law.
+
+    Args:
+        done: None when the holder said no; the exit code tells it.
+    """
+    nothing = "wallet.nothing_changed" if done is None else "wallet.nothing_to_withdraw"
     said = []
-    for each in done:
+    for each in done or ():
         erasures = [Erasure.open(data) for data in each.erasures]
         erased = sorted({what for erasure in erasures for what in erasure.erased})
         name = safe(each.asked.issuer)
@@ -113,7 +120,8 @@ def print_withdrawn(done: list[Transfer]) -> None:
     console().result(
         {
             "schema": "ddtp.wallet.withdraw/1",
-            "transfers": [lines.transfer_fields(each.id, each.row()) for each in done],
+            "transfers": [lines.transfer_fields(each.id, each.row()) for each in done or ()],
         },
-        "\n".join(said) or console().say("wallet.nothing_to_withdraw"),
+        "\n".join(said) or console().say(nothing),
     )
+    return exits.OK if done is not None else exits.NEGATIVE

@@ -6,6 +6,7 @@ the grant is revoked.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -19,7 +20,7 @@ from ddtp.receipt import Erasure
 from ddtp.request import Request
 from ddtp.submission import Withdrawal
 from ddtp.transfer import Event, after
-from holder.history import Given, Transfer, store, turn
+from holder.history import Given, Transfer, load, store, turn
 from holder.wallet import Wallet
 
 FIRST_PAUSE: Final = 1.0
@@ -56,6 +57,27 @@ async def withdraw(wallet: Wallet, transfer: Transfer, *, patience: float = 0) -
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def withdraw_all(
+    wallet: Wallet, identities: Sequence[str], *, patience: float = 0
+) -> list[Transfer]:
+    """Go on with withdrawals; a receiver that fails keeps no other from being told.
+
+    Raises:
+        DDTPError: As `withdraw`, the first of them, once each was tried.
+        Unanswered: Likewise.
+    """
+    done: list[Transfer] = []
+    failed: list[DDTPError | Unanswered] = []
+    for identity in identities:
+        try:
+            done.append(await withdraw(wallet, load(wallet, identity), patience=patience))
+        except (DDTPError, Unanswered) as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return done
 
 
 async def _withdraw(wallet: Wallet, transfer: Transfer) -> Transfer:

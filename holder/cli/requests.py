@@ -1,0 +1,297 @@
+# ruff: noqa: D301 - \b is a backspace here, by which click keeps the lines of an example
+"""`ddtp wallet`: requests, what is shared in answer, and taking it back."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from ddtp.cli import console, safe
+from ddtp.errors import DDTPError
+from holder.cli.group import Access, confirmed, progress, unlocks, wallet
+
+if TYPE_CHECKING:
+    from ddtp.request import Request
+    from holder.consent import Held, Wish
+    from holder.history import Transfer
+    from holder.meeting import Met
+    from holder.wallet import Wallet
+
+
+@wallet.command()
+@unlocks
+@click.argument("place", metavar="LINK|FILE")
+def request(access: Access, place: str) -> None:
+    """Show what a request asks: who, in which matter, why, what, for how long. Nothing is sent.
+
+    \b
+    Examples:
+      ddtp wallet request 'https://lender.example/requests/8c1f...#sha256:...'
+      ddtp wallet request request.ddtpreq
+    """
+    from ddtp import transfer
+    from holder import consent, history, lines
+    from holder.sheet import sheet
+
+    async def act(found: "Wallet") -> None:
+        met = await _meet(found, place)
+        kept = history.remember(found, met.data)
+        language = console().language
+        said = sheet(met.request, met.member, language, lines.labels(language))
+        text = lines.sheet_text(said)
+        try:
+            packages = found.answering(_types(met.request))
+            pairs = consent.answer(met.request, packages, found.clock())
+        except DDTPError as error:
+            answers: list[str] = []
+            text += f"\n{safe(str(error))}"
+        else:
+            answers = [held.fingerprint.digest.hex() for _, held in pairs]
+            for _, held in pairs:
+                record = lines.labels(language)(held.statement.type, ())
+                short = held.fingerprint.digest.hex()[: lines.SHORT]
+                text += "\n" + console().say("wallet.you_have", record=record, id=short)
+        if not met.pinned:
+            text += "\n" + console().say("wallet.compare_code", code=met.code)
+        console().result(
+            {
+                "schema": "ddtp.wallet.request/1",
+                "transfer": kept.id,
+                "state": kept.state.value,
+                "open": kept.state is transfer.State.ASKED,
+                "receiver": met.member.id,
+                "matter": met.request.matter,
+                "purpose": met.request.purpose,
+                "expires_at": lines.stamp(met.request.expires_at),
+                "pinned": met.pinned,
+                "code": met.code,
+                "sheet": [{"about": line.key, "text": line.text} for line in said],
+                "answers": answers,
+            },
+            text,
+        )
+
+    access.run(act)
+
+
+@wallet.command()
+@unlocks
+@click.argument("place", metavar="LINK|FILE")
+@click.option("--from", "chosen", multiple=True, metavar="ID", help="Answer with this record.")
+@click.option(
+    "--only", metavar="NAME,NAME", help="Send these fields, tables and documents and no others."
+)
+@click.option(
+    "--rows",
+    multiple=True,
+    metavar="[TABLE:]ROWS",
+    help="Which rows: 2025-01..2025-03, 2025-01-15..2025-02-10, 7, 7..9; commas between.",
+)
+@click.option("--documents", is_flag=True, help="Send the documents too, where they are optional.")
+@click.option("--code", metavar="DIGITS", help="The code that the receiver shows; for files.")
+@click.option("--yes", is_flag=True, help="Share without asking.")
+def share(
+    access: Access,
+    place: str,
+    chosen: tuple[str, ...],
+    only: str | None,
+    rows: tuple[str, ...],
+    *,
+    documents: bool,
+    code: str | None,
+    yes: bool,
+) -> int:
+    """Answer a request: choose, confirm, send, and keep the receiver's receipt.
+
+    What is required is chosen beforehand; add what is optional with --only, --rows and
+    --documents. Before you confirm, the very values are shown. If it could not be finished,
+    give the same command again: what was sealed is sent as it was.
+
+    \b
+    Examples:
+      ddtp wallet share 'https://lender.example/requests/8c1f...#sha256:...'
+      ddtp wallet share LINK --only balance/closing,transactions --rows 2025-01..2025-03
+      ddtp wallet share request.ddtpreq --code 481516 --documents --yes
+    """
+    from holder.consent import Wish
+
+    wish = Wish(
+        only=_split(only) if only is not None else None,
+        rows=tuple(each for text in rows for each in _split(text)),
+        documents=documents,
+    )
+
+    async def act(found: "Wallet") -> int:
+        return await _share(found, place, chosen, wish, code=code, yes=yes)
+
+    return access.run(act)
+
+
+async def _share(
+    found: "Wallet",
+    place: str,
+    chosen: tuple[str, ...],
+    wish: "Wish",
+    *,
+    code: str | None,
+    yes: bool,
+) -> int:
+    from ddtp.transfer import State
+    from holder import history, meeting, results, transfer
+    from holder.sheet import name_in
+
+    asked = meeting.fingerprint_in(place)
+    # What was sent is sent again without meeting the request, which may have expired meanwhile.
+    kept = None if asked is None else history.sent(found, asked)
+    if kept is None:
+        kept = await _consent(found, place, chosen, wish, code=code, yes=yes)
+    if kept.state in (State.GRANTED, State.REGISTERED, State.SENT):
+        with progress("sending") as shown:
+            kept = await transfer.send(found, kept, shown.advance)
+    member = found.network().member(kept.asked.issuer)
+    return results.print_shared(kept, name_in(member, console().language))
+
+
+async def _consent(
+    found: "Wallet",
+    place: str,
+    chosen: tuple[str, ...],
+    wish: "Wish",
+    *,
+    code: str | None,
+    yes: bool,
+) -> "Transfer":
+    """Meet a request and have its holder decide, unless he did; return its transfer."""
+    from ddtp.transfer import State
+    from holder import consent, history, lines, transfer
+    from holder.sheet import sheet
+
+    met = await _meet(found, place)
+    kept = history.remember(found, met.data)
+    if kept.state is not State.ASKED:
+        return kept
+    language = console().language
+    said = sheet(met.request, met.member, language, lines.labels(language))
+    console().notice(lines.sheet_text(said))
+    packages: Iterable[Held] = found.answering(_types(met.request))
+    if chosen:
+        packages = [found.held(found.find("package", each)) for each in chosen]
+    pairs = consent.answer(met.request, packages, found.clock())
+    plan = consent.choose(pairs, wish)
+    consent.check_foreseen(plan, met.data, found.network(), found.clock())
+    console().notice(lines.plan_text(plan, language))
+    _compare(met, code, yes=yes)
+    if not yes and not confirmed(console().say("wallet.share")):
+        return history.decline(found, kept)
+    return transfer.consent(found, kept, plan)
+
+
+@wallet.command("log")
+@unlocks
+def log_(access: Access) -> None:
+    """List every request that this wallet met, what was shared, and what came of it.
+
+    \b
+    Examples:
+      ddtp wallet log
+      ddtp wallet log --json
+    """
+    from holder import lines
+
+    opened = access.open()
+    found = [*opened.rows("transfer").items(), *opened.rows("refused").items()]
+    found.sort(key=lambda pair: str(lines.transfer_fields(*pair)["at"]), reverse=True)
+    language = console().language
+    text = "\n".join(lines.transfer_line(each, row, language) for each, row in found)
+    console().result(
+        {
+            "schema": "ddtp.wallet.log/1",
+            "transfers": [lines.transfer_fields(each, row) for each, row in found],
+        },
+        text or console().say("wallet.no_history"),
+    )
+
+
+wallet.add_command(log_, "history")
+
+
+@wallet.command()
+@unlocks
+@click.argument("identity", metavar="ID", required=False)
+@click.option(
+    "--wait",
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to keep trying while the receiver does not answer.",
+)
+@click.option("--yes", is_flag=True, help="Withdraw without asking.")
+def withdraw(
+    access: Access,
+    identity: str | None,
+    wait: float,
+    *,
+    yes: bool,
+) -> int:
+    """Withdraw what you allowed in the transfer of an ID, and keep the receiver's erasure.
+
+    Without an ID, go on with every withdrawal that has not been confirmed yet.
+
+    \b
+    Examples:
+      ddtp wallet withdraw 77ab
+      ddtp wallet withdraw --wait 600
+    """
+    from ddtp.transfer import State
+    from holder import history, results, withdrawal
+
+    async def act(found: "Wallet") -> "list[Transfer] | None":
+        if identity is None:
+            rows = found.rows("transfer").items()
+            waiting = [each for each, row in rows if row["state"] == State.WITHDRAWING.value]
+            return await withdrawal.withdraw_all(found, waiting, patience=wait)
+        kept = history.load(found, found.find("transfer", identity))
+        question = console().say(
+            "wallet.withdraw", name=safe(kept.asked.issuer), why=safe(kept.asked.matter)
+        )
+        if not yes and not confirmed(question):
+            return None
+        return [await withdrawal.withdraw(found, kept, patience=wait)]
+
+    return results.print_withdrawn(access.run(act))
+
+
+# What the commands share
+
+
+async def _meet(found: "Wallet", place: str) -> "Met":
+    from holder import history, meeting
+
+    try:
+        return await meeting.meet(found, place)
+    except DDTPError as error:
+        history.note_refused(found, place, error)
+        raise
+
+
+def _compare(met: "Met", code: str | None, *, yes: bool) -> None:
+    """Have the code compared where nothing pinned the request."""
+    from holder import meeting
+
+    if code is not None:
+        meeting.check_code(met, code)
+    elif not met.pinned:
+        if yes:
+            raise DDTPError("cli.1", "which code the receiver shows: give --code DIGITS")
+        from ddtp.cli import prompt
+
+        if not prompt.confirm(console().say("wallet.code_shown", code=met.code), "--code DIGITS"):
+            raise DDTPError("wallet.12", "the receiver does not show it")
+
+
+def _types(request: "Request") -> list[str]:
+    return [kind for want in request.wanted for kind in want.types]
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
