@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import pty
@@ -13,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
-from ddtp import seal
+from ddtp import cli, seal
 from ddtp.package import Package
 from holder.keys import from_words
 from tests.journey import CANARY, PDF, SEED, Journey, months_of, open_journey
 
 HOME = "wallet-cli"
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +56,15 @@ class Shell:
         return self.folder / "identity.txt"
 
     async def run(self, *words: str, unlock: bool = True, home: Path | None = None) -> Done:
-        """Run one command without a terminal."""
+        """Run one command without a terminal, in this process, while the servers go on."""
         options = ["--home", str(home or self.home)]
         if unlock:
             options += ["--identity-file", str(self.identity)]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ddtp", "wallet", words[0], *options, *words[1:],
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
-        )  # fmt: skip
-        out, err = await asyncio.wait_for(process.communicate(), 60)
-        return Done(process.returncode or 0, out.decode(), err.decode())
+        command = ["wallet", words[0], *options, *words[1:]]
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = await asyncio.wait_for(asyncio.to_thread(cli._run, command), 60)
+        return Done(code, out.getvalue(), err.getvalue())
 
     async def good(self, *words: str) -> dict[str, Any]:
         """Run one command that must succeed, and return its JSON."""
@@ -84,12 +83,22 @@ class Shell:
         return str(found["id"])
 
 
-@pytest.fixture
-async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
-    async with open_journey(tmp_path) as journey:
-        made = Shell(journey, tmp_path)
-        await made.init()
-        yield made
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def journey(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Journey]:
+    """One town for all tests here; each has a wallet of its own."""
+    async with open_journey(tmp_path_factory.mktemp("town")) as begun:
+        yield begun
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shell(
+    journey: Journey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Shell]:
+    monkeypatch.setenv("LANG", "C")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = Shell(journey, tmp_path)
+    await made.init()
+    yield made
 
 
 def slug(done: Done) -> str:

@@ -13,6 +13,7 @@ Everything is real: keys, SQLite, HTTP, network statements. Nothing is shared be
 
 import contextlib
 import os
+import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -32,6 +33,7 @@ from ddtp.network import Member, MemberID, MemberKey, MemberRole, Network, Role
 from ddtp.web import Client, application, serve
 
 ORIGIN = "log.town.example/1"
+PORTS = range(20_000, 32_000)  # below those that systems give to calls
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,10 +74,11 @@ class Town:
         return path
 
     def free_port(self) -> int:
-        """Return a port that nobody listens at."""
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            port: int = listening.getsockname()[1]
-        return port
+        """Return a port that nobody listens at, nor any call goes out from meanwhile."""
+        while True:
+            port = secrets.choice(PORTS)
+            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                return port
 
     def admit(self, *cards: Path | Card) -> Network:
         """Admit members by their cards, and return the new version."""
