@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ from ddtp.verify import contents, examine
 from ddtp.web import Client
 from receiver import arrival, templates
 from receiver import home as homes
-from receiver.cases import MAX_GRANTS, Acceptance, Cases
+from receiver.cases import MAX_GRANTS, Acceptance, Asked, Cases
 from receiver.desk import return_code
 from receiver.home import Home, Rules
 from receiver.requests import Asking, id_of, link_of
@@ -665,6 +666,40 @@ async def test_a_grant_registered_and_not_noted_is_revoked_too(town: Lending) ->
     assert receipt.reasons == ("grant.9",)
 
 
+class Racing:
+    """A store where another replica accepts just before this one gives an acceptance up."""
+
+    def __init__(self, cases: Cases) -> None:
+        self._cases = cases
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cases, name)
+
+    def abandon(self, asked: Asked, row: Acceptance) -> None:
+        self._cases.accept(
+            asked, row, (), presentation=row.presentation, answer=b"an answer", now=NOW
+        )
+        self._cases.abandon(asked, row)
+
+
+async def test_what_another_replica_accepts_meanwhile_is_erased_with_its_grant(
+    town: Lending,
+) -> None:
+    made, sent = await town.whole()
+    real = town.log
+    town.offline.log = Faulty(real, "submit", after=True, times=9)
+    with pytest.raises(Unanswered):
+        await town.home.desk.present(made.id, sent.sealed)
+    town.offline.log = real
+    racing = replace(town.home.desk, cases=Racing(town.home.desk.cases))  # type: ignore[arg-type]  # it is one
+    retention = replace(town.home.retention, desk=racing)
+    signed = await retention.withdraw(made.id, sent.fingerprints[0], key_of(sent.grants[0]))
+    assert Erasure.open(signed).erased == ("items",)
+    assert town.home.desk.cases.find(made.id).state is State.WITHDRAWN
+    names = {path.name for path in town.home.desk.folders.of(made.id).path.iterdir()}
+    assert names <= {"request.age", "proof.age"}
+
+
 # Time
 
 
@@ -738,6 +773,21 @@ async def test_a_case_that_cannot_go_does_not_keep_the_others(town: Lending) -> 
     assert Gone(id=made.id, why="expired") in await town.home.retention.sweep()
 
 
+async def test_an_acceptance_that_cannot_be_read_does_not_keep_the_others(town: Lending) -> None:
+    made, sent = await town.whole()
+    town.offline.log = Faulty(town.log, "submit", after=True, times=9)
+    with pytest.raises(Unanswered):
+        await town.home.desk.present(made.id, sent.sealed)
+    [kept] = town.home.desk.folders.of(made.id).path.glob("*.sent")
+    (town.home.desk.folders.of(made.id).path / "identity").unlink()
+    (town.home.desk.folders.of(made.id).path / "identity").mkdir()
+    town.clock.now += 600
+    over = town.ask(valid=3_600)
+    town.clock.now += 3_600 + 300
+    assert Gone(id=over.id, why="expired") in await town.home.retention.sweep()
+    assert kept.exists()
+
+
 async def test_a_folder_of_no_case_is_swept(town: Lending) -> None:
     stray = town.home.desk.folders.of("0" * 32)
     stray.make(b"request", "identity")
@@ -808,6 +858,16 @@ async def test_no_personal_data_lies_in_the_clear_in_a_home(
         assert words.decode() not in caplog.text
     file = evidence_file(town.home, town.home.desk.cases.find(made.id))
     assert b"Ana Maria Ferreira" in file.presentation
+
+
+async def test_what_a_case_keeps_is_for_its_owner_alone(town: Lending) -> None:
+    made, sent = await town.whole()
+    folder = town.home.desk.folders.of(made.id)
+    folder.keep(bytes(32), b"a presentation")
+    await town.home.desk.present(made.id, sent.sealed)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.path.rglob("*") if path.is_file()}
+    folders = {stat.S_IMODE(path.stat().st_mode) for path in (folder.path, *folder.path.glob("d*"))}
+    assert (modes, folders) == ({0o600}, {0o700})
 
 
 async def test_nothing_of_a_withdrawn_case_is_left_but_the_proof(town: Lending) -> None:

@@ -107,6 +107,12 @@ def test_a_request_prints_its_link_and_code(shell: Shell, tmp_path: Path) -> Non
     assert asked.matter == MATTER
 
 
+def test_a_request_whose_file_is_there_already_is_not_made(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "request.ddtpreq").write_bytes(b"another")
+    assert ask(shell, "--out", str(tmp_path / "request.ddtpreq")).code == 6
+    assert shell.run("request", "list", "--json").json["cases"] == []
+
+
 def test_a_request_for_people_begins_with_its_link(shell: Shell) -> None:
     done = ask(shell)
     assert done.out.startswith("https://lender.example/requests/")

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import stat
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from ddtp import seal
 from ddtp.errors import ConflictError, DDTPError, Outcome, StorageError
 from ddtp.package import Package
+from ddtp.transfer import Event
 from ddtp.verify import Found
 from receiver import uploads
 from receiver.cases import Asked
@@ -297,3 +299,18 @@ async def test_a_part_of_a_document_does_not_count(counter: Counter) -> None:
     digest = hashlib.sha256(sealed).digest()
     assert counter.folder.document(digest).with_suffix(PART).exists()
     assert counter.folder.find(digest) is None
+
+
+async def test_a_part_is_for_its_owner_alone(counter: Counter) -> None:
+    await counter.append(DATA[:1_000], of=DATA)
+    [part] = counter.folder.path.glob(f"documents/*{PART}")
+    assert stat.S_IMODE(part.stat().st_mode) == 0o600
+
+
+async def test_case_2_a_closed_request_takes_no_rest_of_a_document(counter: Counter) -> None:
+    await counter.append(DATA[:1_000], of=DATA)
+    asked = counter.asked
+    counter.town.home.desk.cases.end(asked, Event.DECLINE)
+    with pytest.raises(DDTPError) as refused:
+        await counter.append(DATA[1_000:], of=DATA, offset=1_000)
+    assert refused.value.rule == "case.2"

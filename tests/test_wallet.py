@@ -35,12 +35,12 @@ from holder import wallet as wallets
 from holder.collect import Arrived, add, check, collect
 from holder.consent import Wish
 from holder.export import to_folder, to_zip
-from holder.history import Transfer, decline, load, note_refused, remember, row_of, turn
+from holder.history import Transfer, decline, load, note_refused, remember, row_of, sent, turn
 from holder.keys import Keys
 from holder.meeting import check_code, meet
 from holder.transfer import consent, send
 from holder.wallet import rebuild
-from holder.withdrawal import withdraw
+from holder.withdrawal import withdraw, withdraw_all
 from receiver.requests import Made
 from tests.journey import (
     BOTH,
@@ -142,6 +142,21 @@ async def test_wallet_3_leaves_a_wallet_that_is_there(journey: Journey) -> None:
         new_wallet(journey.town, journey.wallet.home, Keys(bytes(32)))
     assert caught.value.rule == "wallet.3"
     assert (journey.wallet.home / "seed.age").read_bytes() == seed
+
+
+async def test_a_wallet_that_could_not_be_made_leaves_no_vault_behind(journey: Journey) -> None:
+    home = journey.town.folder / "interrupted"
+    with pytest.raises(TypeError):
+        wallets.create(
+            home,
+            Keys(bytes(32)),
+            vault=home / "vault",
+            network_file=journey.town.network.read_bytes(),
+            source="",
+            protect="no bytes",  # type: ignore[arg-type]  # so that the last step fails
+        )
+    new_wallet(journey.town, home, Keys(bytes(31) + b"\1"))
+    assert opened(journey.town, home).rows("package") == {}
 
 
 async def test_a_new_wallet_does_not_take_another_wallets_vault(journey: Journey) -> None:
@@ -371,6 +386,36 @@ async def test_a_package_is_checked_again_and_its_state_follows(alone: Journey) 
     assert again.verdict.outcome is Outcome.NOT_VERIFIED
     assert alone.wallet.rows("package")[arrived.id]["reasons"] == ["package.8"]
     assert alone.wallet.held(arrived.id).statement.type == "bank-statement/1"
+
+
+async def test_a_record_that_was_kept_stays_when_it_is_collected_again_and_revoked(
+    journey: Journey,
+) -> None:
+    link = await journey.offer()
+    arrived = await collect(journey.wallet, link, ignore)
+    await journey.bank.provider.revoke(arrived.package.fingerprint, 1)
+    again = await collect(journey.wallet, link, ignore)
+    assert again.verdict.outcome is Outcome.NOT_VERIFIED
+    assert journey.wallet.rows("package")[arrived.id]["outcome"] == "not_verified"
+    assert journey.wallet.held(arrived.id).statement.type == "bank-statement/1"
+
+
+async def test_wallet_5_a_code_goes_to_no_other_place(journey: Journey) -> None:
+    link = await journey.offer("with-paper")
+    await collect(journey.wallet, link, ignore)
+    async with serve(application({})) as server:
+        other = f"{server.url}/offer#{link.partition('#')[2]}"
+        assert await broken_rule(collect(journey.wallet, other, ignore)) == "wallet.5"
+
+
+async def test_wallet_13_leaves_no_document_of_what_is_not_verified(
+    journey: Journey, tmp_path: Path
+) -> None:
+    arrived = await exported(journey, tmp_path / "out")
+    await journey.bank.provider.revoke(arrived.package.fingerprint, 1)
+    assert await broken_rule(add(journey.wallet, tmp_path / "out", ignore)) == "wallet.13"
+    assert list((journey.wallet.vault.folder / "documents").iterdir()) == []
+    assert journey.wallet.rows("package") == {}
 
 
 # Files
@@ -762,6 +807,45 @@ async def test_an_answer_that_was_lost_is_had_by_sending_again(journey: Journey)
     assert done.receipt == Answer.decode(seal.unseal(receipts[0], reply_identity)).receipt
 
 
+async def test_an_answer_that_was_lost_is_had_after_the_request_expired(alone: Journey) -> None:
+    await alone.collected()
+    made = alone.ask()
+    transfer = await alone.granted(made)
+
+    async def lose(request: Request) -> object:
+        data = await body(request, limit=http.PRESENT.limit)
+        await alone.lender.desk.present(request.match_info["request"], data)
+        raise Unanswered("web.11", "the line broke")
+
+    assert sent(alone.wallet, made.fingerprint) is None
+    async with instead(alone, "lender", {http.PRESENT: lose}):  # type: ignore[dict-item]
+        assert await unanswered_rule(send(alone.wallet, transfer, ignore)) == "web.11"
+    alone.town.advance(3 * DAY)
+    assert await broken_rule(alone.met(made)) == "request.3"
+    kept = sent(alone.wallet, made.fingerprint)
+    assert kept is not None
+    assert (await send(alone.wallet, kept, ignore)).state is State.VERIFIED
+
+
+async def test_documents_that_the_receiver_lost_are_sent_again(journey: Journey) -> None:
+    await journey.collected("with-paper")
+    desk = journey.lender.desk
+    lost: list[tuple[str, ...]] = []
+
+    async def lose(request: Request) -> object:
+        data = await body(request, limit=http.PRESENT.limit)
+        name = request.match_info["request"]
+        if not lost:
+            lost.append(desk.folders.of(name).erase_answers())
+        return reply(await desk.present(name, data))
+
+    wish = Wish(only=("holder/name", "balance/closing", "documents"))
+    transfer = await journey.granted(journey.ask(), wish)
+    async with instead(journey, "lender", {http.PRESENT: lose}):  # type: ignore[dict-item]
+        done = await send(journey.wallet, transfer, ignore)
+    assert (done.state, lost) == (State.VERIFIED, [("documents",)])
+
+
 async def test_a_log_that_is_down_leaves_the_transfer_to_be_gone_on_with(journey: Journey) -> None:
     await journey.collected()
     transfer = await journey.granted(journey.ask())
@@ -1126,3 +1210,23 @@ async def test_wallet_16_refuses_an_erasure_while_the_log_shows_no_revocation(
     journey: Journey,
 ) -> None:
     assert await withdrawn(journey, lambda each: each, revoke=False) == "wallet.16"
+
+
+async def test_a_receiver_that_fails_keeps_no_other_from_being_told(journey: Journey) -> None:
+    await journey.collected()
+    asked = [journey.ask(), journey.ask()]
+    done = [await journey.shared(made) for made in asked]
+    desk = journey.lender.retention
+
+    async def one(request: Request) -> object:
+        said = Withdrawal.decode(await body(request, limit=http.WITHDRAW.limit))
+        name = request.match_info["request"]
+        if name == asked[0].id:
+            raise Unanswered("web.11", "the line broke")
+        return reply(await desk.withdraw(name, said.grant, said.key))
+
+    async with instead(journey, "lender", {http.WITHDRAW: one}):  # type: ignore[dict-item]
+        identities = [each.id for each in done]
+        assert await unanswered_rule(withdraw_all(journey.wallet, identities)) == "web.11"
+    states = [load(journey.wallet, each).state for each in identities]
+    assert states == [State.WITHDRAWING, State.WITHDRAWN]

@@ -16,10 +16,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from ddtp import cli, seal
+from ddtp import cli, http, seal
+from ddtp.errors import DDTPError, Unanswered
 from ddtp.package import Package
+from ddtp.web import Request
 from holder.keys import from_words
 from tests.journey import CANARY, PDF, SEED, Journey, months_of, open_journey
+from tests.test_wallet import instead
 
 HOME = "wallet-cli"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -426,6 +429,35 @@ async def test_a_person_who_says_no_shares_nothing(shell: Shell) -> None:
     assert "Nothing was sent." in done.out
     [row] = (await shell.good("log"))["transfers"]
     assert row["state"] == "declined"
+
+
+async def test_a_person_who_says_no_withdraws_and_deletes_nothing(shell: Shell) -> None:
+    whole = await shell.collect()
+    shared = await shell.good("share", shell.journey.link(shell.journey.ask()), "--yes")
+    for words in (("withdraw", str(shared["transfer"])), ("forget", whole)):
+        done = await answered(shell, "n", *words)
+        assert (done.code, "Nothing was changed." in done.out) == (1, True)
+    [row] = (await shell.good("log"))["transfers"]
+    assert row["state"] == "verified"
+    assert len((await shell.good("list"))["packages"]) == 1
+
+
+async def test_a_transfer_that_was_sent_goes_on_although_the_request_is_closed(
+    shell: Shell,
+) -> None:
+    await shell.collect()
+    link = shell.journey.link(shell.journey.ask())
+
+    async def silent(_: Request) -> object:
+        raise Unanswered("web.11", "the line broke")
+
+    async def closed(_: Request) -> object:
+        raise DDTPError("request.3", "it expired")
+
+    async with instead(shell.journey, "lender", {http.PRESENT: silent}):  # type: ignore[dict-item]
+        assert (await shell.run("share", link, "--yes")).code == 3
+    async with instead(shell.journey, "lender", {http.REQUEST_OF: closed}):  # type: ignore[dict-item]
+        assert (await shell.good("share", link, "--yes"))["state"] == "verified"
 
 
 async def test_wallet_12_a_person_who_sees_another_code_shares_nothing(shell: Shell) -> None:
