@@ -86,16 +86,16 @@ async def check(view: View, path: Path, at: str | None, policy: Policy) -> Findi
 def _kind(data: bytes) -> str:
     looks = encoding.kind_of(data)
     for kind, name in _KINDS.items():
-        if looks == name:
+        if looks.partition(" ")[2] == name:
             return kind
     raise MalformedError("cbor.8", f"expected a package, request, network or evidence: {looks}")
 
 
 _KINDS: Final = {
-    "package": "a package file",
-    "evidence": "an evidence file",
-    "request": "a signed request of DDTP/1",
-    "network": "a network file",
+    "package": "package file",
+    "evidence": "evidence file",
+    "request": "signed request of DDTP/1",
+    "network": "network file",
 }
 
 

@@ -162,8 +162,10 @@ class Wallet:
             DDTPError: wallet.8, nothing or more than one thing begins so.
         """
         wanted = beginning.removeprefix("sha256:").lower()
+        if len(wanted) < SHORTEST_ID:
+            raise DDTPError("wallet.8", f"{beginning} is shorter than {SHORTEST_ID} characters")
         found = [each for each in self.rows(kind) if each.startswith(wanted)]
-        if len(wanted) < SHORTEST_ID or len(found) != 1:
+        if len(found) != 1:
             what = "nothing" if not found else "more than one thing"
             raise DDTPError("wallet.8", f"{what} begins with {beginning[:64]}")
         return found[0]

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from ddtp import entry, request
+from chain.check import check
+from ddtp import entry, request, seal
 from ddtp.card import Card
 from ddtp.errors import (
     ConflictError,
@@ -46,11 +47,14 @@ from tests import builders
 from tests.builders import NOW, ORIGIN, RECEIVER
 from tests.lending import (
     LENDER,
+    LETTER,
     MATTER,
     TEMPLATE,
+    WITH_LETTER,
     Faulty,
     Lending,
     Sent,
+    document_index,
     entries,
     key_of,
     make_home,
@@ -526,6 +530,50 @@ async def test_an_exported_evidence_file_is_sealed(town: Lending, tmp_path: Path
     await town.home.desk.present(made.id, sent.sealed)
     written = await export(town.home, made.id, tmp_path / "out", "en", is_open=False)
     assert (tmp_path / "out" / written[0]).read_bytes().startswith(b"age-encryption.org/v1")
+
+
+@pytest.mark.parametrize(
+    ("paper", "outcome"),
+    [(LETTER, "verified"), (None, "verified"), (LETTER + b"!", "not_verified")],
+    ids=["whole", "missing", "another"],
+)
+async def test_the_exported_evidence_is_checked_with_what_lies_beside_it(
+    town: Lending, tmp_path: Path, paper: bytes | None, outcome: str
+) -> None:
+    made, package = town.ask(), await town.issue(WITH_LETTER)
+    asked, folder = town.home.desk.cases.find(made.id), town.home.desk.folders.of(made.id)
+    age = seal.seal(LETTER, [made.request.recipient])
+    digest = hashlib.sha256(age).digest()
+    town.home.desk.cases.add_upload(asked, digest, len(age), 1, len(age))
+    folder.document(digest).write_bytes(age)
+    index = document_index(package)
+    sent = await town.grant(made, [package], documents=[(index, digest)])
+    await town.home.desk.present(made.id, sent.sealed)
+    out = tmp_path / "out"
+    await export(town.home, made.id, out, "en", is_open=True)
+    assert (out / "statement.pdf").read_bytes() == LETTER
+    (out / "statement.pdf").unlink()
+    if paper is not None:
+        (out / "statement.pdf").write_bytes(paper)
+    found = await check(town.home.desk.view, out / "case.ddtpev", None, Policy())
+    assert found.outcome is Outcome(outcome)
+
+
+async def test_a_document_exchanged_after_acceptance_is_not_exported(
+    town: Lending, tmp_path: Path
+) -> None:
+    made, package = town.ask(), await town.issue(WITH_LETTER)
+    folder = town.home.desk.folders.of(made.id)
+    age = seal.seal(LETTER, [made.request.recipient])
+    digest = hashlib.sha256(age).digest()
+    folder.document(digest).write_bytes(age)
+    sent = await town.grant(made, [package], documents=[(document_index(package), digest)])
+    await town.home.desk.present(made.id, sent.sealed)
+    folder.document(digest).write_bytes(seal.seal(b"another", [made.request.recipient]))
+    with pytest.raises(DDTPError) as refused:
+        await export(town.home, made.id, tmp_path / "out", "en", is_open=True)
+    assert refused.value.rule == "presentation.5"
+    assert not (tmp_path / "out").exists()
 
 
 async def test_an_export_waits_for_a_log_that_does_not_answer(town: Lending) -> None:
