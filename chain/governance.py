@@ -4,6 +4,7 @@ The governor's home holds his key and the network file, every version from the f
 pin that file; `admit` writes the next version to it.
 """
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +14,17 @@ from typing import Final, Self
 from ddtp import network
 from ddtp.card import Card
 from ddtp.cli import files, keyfile
-from ddtp.errors import ConflictError, DDTPError, TrustError
+from ddtp.errors import ConflictError, DDTPError, MalformedError, TrustError
 from ddtp.fingerprint import Fingerprint
-from ddtp.keys import SigningKey
-from ddtp.network import Network, Statement
+from ddtp.keys import Signer, SigningKey
+from ddtp.network import Member, Network, Statement
 
 KEY: Final = "keys/governor.key"
 NETWORK: Final = "network.ddtpnet"
 VALID_SECONDS: Final = 365 * 86_400
+_ID: Final = re.compile(r"did:web:[A-Za-z0-9._%-]+(:[A-Za-z0-9._%-]+)*")
+_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")  # BCP 47, as far as we use it
+_JURISDICTION: Final = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")  # ISO 3166
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Governor:
         no version is written.
 
         Raises:
-            DDTPError: trust.1 to trust.4 and trust.6; network.1, two members share a key.
+            DDTPError: trust.1 to trust.4, trust.6 and trust.7; network.1, two members share a key.
         """
         wanted = self.network
         for each in cards:
@@ -112,10 +116,12 @@ def check_card(card: Card) -> None:
 
     Raises:
         TrustError: trust.1, its log is another's; trust.4, an address that nobody may call.
+        MalformedError: trust.7, this is not how members are named.
     """
     from ddtp.web import check_url  # slow to import, and not for those who only read
 
     member, log = card.member, card.log
+    _check_names(member)
     if log is not None and log.operator != member.id:
         raise TrustError("trust.1", f"{log.origin} is operated by {log.operator}")
     for url in (member.endpoint, *(() if log is None else (log.url,))):
@@ -123,6 +129,29 @@ def check_card(card: Card) -> None:
             check_url(url)
         except DDTPError as error:
             raise TrustError("trust.4", error.detail) from error
+
+
+def write_card(path: Path, card: Card, member: Signer) -> None:
+    """Write the card of a new member, unless no network would take it.
+
+    Raises:
+        DDTPError: trust.1, trust.4, trust.7; network.1, a name that is blank, too long or not
+            printable.
+    """
+    signed = card.sign(member)
+    check_card(Card.open(signed))
+    files.write(path, signed, force=True)
+
+
+def _check_names(member: Member) -> None:
+    """Refuse names that a row would bear for ever: rows are never replaced."""
+    if not _ID.fullmatch(member.id):
+        raise MalformedError("trust.7", f"{member.id!r} is no id like did:web:bank.example")
+    for language in member.names:
+        if not _LANGUAGE.fullmatch(language):
+            raise MalformedError("trust.7", f"{language!r} is no language like en or zh-Hans")
+    if not _JURISDICTION.fullmatch(member.jurisdiction):
+        raise MalformedError("trust.7", f"{member.jurisdiction!r} is no jurisdiction like CN or HK")
 
 
 def _with(known: Network, card: Card) -> Network:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
+from chain.governance import write_card
 from chain.log import STATUS_SECONDS, Log
 from chain.view import NETWORK_FILE, View
 from ddtp import note
@@ -94,7 +95,7 @@ class Home:
 
         Raises:
             ConflictError: cli.2, there is one already.
-            DDTPError: network.1 to network.4.
+            DDTPError: network.1 to network.4; trust.4 or trust.7, no network would admit it.
         """
         if (path / SETTINGS).exists():
             raise ConflictError("cli.2", str(path / SETTINGS))
@@ -107,7 +108,7 @@ class Home:
             View.create(path / VIEW, network_file, chosen.network_source)
         member = keyfile.read(path / MEMBER_KEY)
         card = _card(path, chosen, names, jurisdiction, member)
-        files.write(path / CARD, card.sign(member), force=True)
+        write_card(path / CARD, card, member)
         # Last: whoever finds settings finds all the rest.
         files.write(path / SETTINGS, settings.encode(chosen, _COMMENTS))
         return card

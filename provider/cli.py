@@ -381,7 +381,8 @@ def records_list(*, home: Path | None, customer: str) -> int:
         for row in rows
     ]
     fields = {"schema": "ddtp.provider.records/1", "records": rows}
-    console().result(fields, "\n".join(lines) or "nothing yet")
+    empty = f"nothing yet in {safe(str(chosen.records / customer))}"
+    console().result(fields, "\n".join(lines) or empty)
     return exits.MALFORMED if any(row["rule"] for row in rows) else exits.OK
 
 

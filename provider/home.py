@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from chain.client import reach as at_its_server
+from chain.governance import write_card
 from chain.registry import Reach
 from chain.view import View
 from ddtp.card import Card
@@ -220,7 +221,8 @@ def create(
 
     Raises:
         ConflictError: provider.10, there is one already.
-        DDTPError: web.14, an endpoint that wallets would not call; network.1 to network.4.
+        DDTPError: web.13, an endpoint that wallets would not call; trust.7, a name that is
+            none; network.1 to network.4.
     """
     check_url(asked.endpoint)
     if (path / SETTINGS).exists():
@@ -247,7 +249,7 @@ def create(
         ),
         log=None,
     )
-    files.write(path / CARD, card.sign(signer), force=True)
+    write_card(path / CARD, card, signer)
     chosen = Settings(
         member=asked.member,
         name=next(iter(asked.names.values())),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from chain.client import reach as at_its_server
+from chain.governance import write_card
 from chain.registry import Reach
 from chain.view import View
 from ddtp import card, seal
@@ -215,7 +216,8 @@ def create(
 
     Raises:
         ConflictError: desk.1, there is one already.
-        DDTPError: web.14, an endpoint that wallets would not call; network.1 to network.4.
+        DDTPError: web.13, an endpoint that wallets would not call; trust.7, a name that is
+            none; network.1 to network.4.
     """
     check_url(asked.endpoint)
     if (path / SETTINGS).exists():
@@ -232,7 +234,7 @@ def create(
     View.create(path / VIEW, network_file, source)
     signer = keyfile.read(path / MEMBER_KEY)
     made = _card(asked, signer)
-    files.write(path / CARD, made.sign(signer), force=True)
+    write_card(path / CARD, made, signer)
     files.write(path / POLICY, settings.encode(Rules(), _COMMENTS), force=True)
     chosen = Settings(
         member=asked.member, endpoint=asked.endpoint, network_source=source, log=log, port=port

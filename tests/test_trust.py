@@ -4,15 +4,16 @@ import contextlib
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chain.governance import KEY, NETWORK, Governor
+from chain.governance import KEY, NETWORK, Governor, write_card
 from chain.home import CARD, Home, Settings, read_card
 from ddtp import network
 from ddtp.card import Card
 from ddtp.cli import keyfile
-from ddtp.errors import ConflictError, DDTPError, TrustError
+from ddtp.errors import ConflictError, DDTPError, MalformedError, TrustError
 from ddtp.fingerprint import Fingerprint
 from ddtp.network import Log, MemberID, Role
 from tests.builders import key
@@ -132,6 +133,32 @@ def test_trust_4_the_url_of_a_log_too(governor: Governor) -> None:
         governor.admit([with_log(BANK, url="http://log.example")], NOW)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"id": "foo"},
+        {"id": "did:web:"},
+        {"id": "did:web:bank.example "},
+        {"names": {"zz-zz-": "Bank"}},
+        {"names": {"English": "Bank"}},
+        {"jurisdiction": "Macao"},
+        {"jurisdiction": ""},
+    ],
+)
+def test_trust_7_a_name_that_a_row_cannot_bear_for_ever_is_refused(
+    governor: Governor, names: dict[str, Any]
+) -> None:
+    with refused(MalformedError, "trust.7"):
+        governor.admit([replace(BANK, member=replace(BANK.member, **names))], NOW)
+
+
+def test_a_card_that_nobody_would_admit_is_not_written(tmp_path: Path) -> None:
+    unnamed = replace(BANK, member=replace(BANK.member, names={"en": " "}))
+    with refused(MalformedError, "network.1"):
+        write_card(tmp_path / "card", unnamed, key("bank"))
+    assert not (tmp_path / "card").exists()
+
+
 def test_trust_6_one_governor_does_not_sign_for_several(governor: Governor) -> None:
     two = replace(
         governor.network,
@@ -175,7 +202,7 @@ def test_a_log_brings_its_card(governor: Governor, tmp_path: Path) -> None:
 
 
 def test_a_home_is_made_once(governor: Governor, tmp_path: Path) -> None:
-    chosen = Settings(member="m", origin="o", endpoint="http://127.0.0.1:1")
+    chosen = Settings(member="did:web:m.example", origin="o", endpoint="http://127.0.0.1:1")
     file = network.encode_file(governor.statements)
     Home.create(tmp_path, chosen, names={"en": "R"}, jurisdiction="MO", network_file=file)
     with refused(ConflictError, "cli.2"):
@@ -183,7 +210,7 @@ def test_a_home_is_made_once(governor: Governor, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_init_goes_on_with_its_keys(governor: Governor, tmp_path: Path) -> None:
-    chosen = Settings(member="m", origin="o", endpoint="http://127.0.0.1:1")
+    chosen = Settings(member="did:web:m.example", origin="o", endpoint="http://127.0.0.1:1")
     file = network.encode_file(governor.statements)
     first = Home.create(tmp_path, chosen, names={"en": "R"}, jurisdiction="MO", network_file=file)
     (tmp_path / "settings.toml").unlink()
