@@ -6,8 +6,10 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 
 import chain
@@ -144,8 +146,7 @@ def test_a_module_says_what_it_is(path: Path) -> None:
 @pytest.mark.parametrize("command", cli.COMMANDS.values())
 def test_a_noun_leads_to_a_command(command: str) -> None:
     module, _, name = command.partition(":")
-    source = tree(ROOT / Path(*module.split(".")).with_suffix(".py"))
-    assert name in {node.name for node in source.body if isinstance(node, ast.FunctionDef)}
+    assert isinstance(getattr(import_module(module), name), click.Command)
 
 
 # --- one rule, one life ----------------------------------------------------------------------
