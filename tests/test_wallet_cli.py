@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import signal
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -25,6 +26,7 @@ from tests.journey import CANARY, PDF, SEED, Journey, months_of, open_journey
 from tests.test_wallet import instead
 
 HOME = "wallet-cli"
+INTERRUPT = b"\x03"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -405,6 +407,11 @@ async def test_a_passphrase_unlocks_and_a_wrong_one_does_not(shell: Shell) -> No
 
 async def answered(shell: Shell, answer: str, *words: str) -> Done:
     """Run one command with a person at the terminal, who types one answer."""
+    return await typed(shell, f"{answer}\n".encode(), *words)
+
+
+async def typed(shell: Shell, keys: bytes, *words: str) -> Done:
+    """Run one command with a person at the terminal, who types when he is asked."""
     here, there = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ddtp", "wallet", *words,
@@ -414,11 +421,17 @@ async def answered(shell: Shell, answer: str, *words: str) -> Done:
         stderr=asyncio.subprocess.PIPE,
         env={"PATH": os.environ["PATH"], "HOME": str(shell.folder)},
     )  # fmt: skip
-    os.write(here, f"{answer}\n".encode())
+    assert process.stdout is not None
+    assert process.stderr is not None
+    asked = await asyncio.wait_for(process.stderr.readuntil(b"]: "), 60)
+    if keys == INTERRUPT:
+        process.send_signal(signal.SIGINT)
+    else:
+        os.write(here, keys)
     out, err = await asyncio.wait_for(process.communicate(), 60)
     os.close(here)
     os.close(there)
-    return Done(process.returncode or 0, out.decode(), err.decode())
+    return Done(process.returncode or 0, out.decode(), (asked + err).decode())
 
 
 async def test_a_person_who_says_no_shares_nothing(shell: Shell) -> None:
@@ -429,6 +442,16 @@ async def test_a_person_who_says_no_shares_nothing(shell: Shell) -> None:
     assert "Nothing was sent." in done.out
     [row] = (await shell.good("log"))["transfers"]
     assert row["state"] == "declined"
+
+
+@pytest.mark.parametrize("keys", [INTERRUPT, b"\x04"], ids=["interrupt", "end of input"])
+@pytest.mark.parametrize("command", ["share", "forget"])
+async def test_a_question_is_left_at_once(shell: Shell, keys: bytes, command: str) -> None:
+    whole = await shell.collect()
+    link = shell.journey.link(shell.journey.ask())
+    done = await typed(shell, keys, command, link if command == "share" else whole)
+    assert (done.code, "ddtp: stopped" in done.err) == (130, True)
+    assert len((await shell.good("list"))["packages"]) == 1
 
 
 async def test_a_person_who_says_no_withdraws_and_deletes_nothing(shell: Shell) -> None:

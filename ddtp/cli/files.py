@@ -89,7 +89,11 @@ def writing(path: Path, *, force: bool = False, mode: int = 0o644) -> Iterator[B
     """Open a file that takes its place when the block is left without an error."""
     if path.exists() and not force:
         raise ConflictError("cli.2", str(path))
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    except OSError as error:
+        error.filename = str(path.parent)  # not a name that nobody gave
+        raise
     beside = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -1,6 +1,10 @@
 """Questions to a person: only where one sits there, never for what an option can say."""
 
+import contextlib
 import getpass
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -24,7 +28,8 @@ def ask(question: str, option: str) -> str:
     """
     _need_somebody(question, option)
     click.echo(f"{question}: ", err=True, nl=False)
-    return input().strip()
+    with _interrupted_at_once():
+        return input().strip()
 
 
 def confirm(question: str, option: str = "--yes") -> bool:
@@ -42,7 +47,7 @@ def passphrase(question: str, file: Path | None) -> str:
     if file is not None:
         return _first_line(file)
     _need_somebody(question, "--passphrase-file FILE")
-    return getpass.getpass(f"{question}: ")
+    return _hidden(f"{question}: ")
 
 
 def new_passphrase(question: str, file: Path | None) -> str:
@@ -55,9 +60,33 @@ def new_passphrase(question: str, file: Path | None) -> str:
     chosen = passphrase(question, file)
     if not chosen:
         raise LockedError("cli.12", "it is empty")
-    if file is None and getpass.getpass(f"{question} (again): ") != chosen:
+    if file is None and _hidden(f"{question} (again): ") != chosen:
         raise LockedError("cli.12", "the two were not the same")
     return chosen
+
+
+def _hidden(question: str) -> str:
+    with _interrupted_at_once():
+        return getpass.getpass(question)
+
+
+@contextlib.contextmanager
+def _interrupted_at_once() -> Iterator[None]:
+    """Let Ctrl-C and the end of the input stop a command while it waits for an answer.
+
+    An event loop takes the first Ctrl-C for a wish to cancel what it runs; but it runs nothing
+    while a person is asked, and the question would stay.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except EOFError as error:
+        raise click.Abort from error
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _first_line(file: Path) -> str:
