@@ -279,7 +279,8 @@ def _own_kind(data: bytes) -> str:
         if len(head) > start and head[start - 1] == 0 and 0x61 <= head[start] <= 0x77:
             kind = head[start + 1 : start + 1 + (head[start] & 0x1F)]
             if kind.isascii() and kind.decode("ascii").isprintable():
-                return f"a {kind.decode('ascii')} file"
+                name = kind.decode("ascii")
+                return f"{'an' if name[:1] in 'aeiou' else 'a'} {name} file"
     return "self-described CBOR of another program"
 
 

@@ -229,8 +229,10 @@ def test_json_means_the_same_before_and_after_the_noun(key: Path) -> None:
 
 def own_command(*arguments: str) -> list[str]:
     """Return the words that run a command of tests/commands.py as a noun of ours."""
+    # A test run in the background ignores Ctrl-C, and its children would do so too.
     script = (
-        "import sys; from ddtp import cli; "
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from ddtp import cli; "
         f"cli.COMMANDS['{arguments[0]}'] = 'tests.commands:{arguments[0]}'; "
         "sys.exit(cli.main())"
     )
