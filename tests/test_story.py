@@ -212,7 +212,26 @@ def offer_by_browser(base: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hand]:
+def playing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Start the demo once; it plays in a folder of its own while the section is played."""
+    folder = tmp_path_factory.mktemp("demo")
+    with subprocess.Popen(
+        [sys.executable, "-m", "ddtp", "demo", "--json"],
+        cwd=Path(__file__).parents[1],
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process, folder
+        process.terminate()
+
+
+@pytest.fixture(scope="module")
+def hand(tmp_path_factory: pytest.TempPathFactory, playing: object) -> Iterator[Hand]:
     """Play the whole section once; the tests look at what came of it."""
     ports = dict(zip(("chain", "provider", "receiver"), free_ports(3), strict=True))
     played = Hand(tmp_path_factory.mktemp("hand"), ports)
@@ -325,21 +344,12 @@ TOLD = (
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, list[dict[str, Any]], str]:
-    """Play the demo once."""
-    folder = tmp_path_factory.mktemp("demo")
-    done = subprocess.run(
-        [sys.executable, "-m", "ddtp", "demo", "--json"],
-        cwd=Path(__file__).parents[1],
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+def demo(playing: tuple[subprocess.Popen[str], Path]) -> tuple[int, list[dict[str, Any]], str]:
+    """Return how the demo ended, its lines, and what it said beside them."""
+    process, folder = playing
+    out, err = process.communicate(timeout=90)
     assert list(folder.iterdir()) == [], "the demo leaves nothing behind"
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+    return process.returncode, [json.loads(line) for line in out.splitlines()], err
 
 
 def test_the_demo_comes_out_as_told(demo: tuple[int, list[dict[str, Any]], str]) -> None:
