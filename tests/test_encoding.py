@@ -381,7 +381,10 @@ def test_a_file_without_a_kind_is_our_own_mistake(fields: dict[int, Value]) -> N
         (b"hello", "text"),
         (b"\x00\x01", "something unknown"),
         (encoding.encode_file({0: "evidence"}), "an evidence file"),
-        (encoding.encode_file({0: "evidence"} | dict.fromkeys(range(1, 30), 0)), "an evidence file"),
+        (
+            encoding.encode_file({0: "evidence"} | dict.fromkeys(range(1, 30), 0)),
+            "an evidence file",
+        ),
         (b"\xd9\xd9\xf7\x80", "self-described CBOR of another program"),
         (b"\xd2\x84\x43\xa1\x01\x27", "a COSE_Sign1 of another program"),
     ],
