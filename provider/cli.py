@@ -222,7 +222,9 @@ def issue(
         again = "ask again with the same --key" if key else "with --key you could ask for it again"
         console().notice(f"signed and kept, and registered as soon as the log answers; {again}")
         raise
-    files.write(place, package.encode(), force=force)
+    # It holds the record in the clear, as its documents do: they are their owner's alone.
+    keep = files.write if str(place) == "-" else files.write_secret
+    keep(place, package.encode(), force=force)
     written = [str(place)]
     if str(place) != "-":
         for name, kept in documents.items():
@@ -481,7 +483,7 @@ def _state(row: "Row") -> str:
 def _copy(source: Path, target: Path, *, force: bool) -> None:
     import shutil
 
-    with source.open("rb") as file, files.writing(target, force=force) as copy:
+    with source.open("rb") as file, files.writing(target, force=force, mode=0o600) as copy:
         shutil.copyfileobj(file, copy)
 
 

@@ -860,3 +860,20 @@ async def test_an_unknown_package_is_named_by_command(bank: Bank) -> None:
     code, told, _ = await ddtp(bank, "show", "abcdef12")
     assert (code, told["rule"]) == (1, "provider.6")
     assert (await ddtp(bank, "show", "xyz"))[0] == 2
+
+
+def modes(folder: Path) -> set[int]:
+    """Return the modes of the files in a folder."""
+    return {each.stat().st_mode & 0o777 for each in folder.iterdir()}
+
+
+async def test_an_issued_file_and_its_documents_are_their_owners_alone(
+    bank: Bank, tmp_path: Path
+) -> None:
+    write(bank.path / "records")
+    out = tmp_path / "issued"
+    out.mkdir()
+    words = ("issue", "chan", "q1", "--holder", HOLDER.text, "-o", str(out / "q1.ddtp"))
+    code, _, err = await ddtp(bank, *words)
+    assert code == 0, err
+    assert modes(out) == {0o600}
