@@ -41,17 +41,20 @@ $(BIN)/python:
 	@$(PIP) install --require-hashes -r requirements/core.txt
 	@$(PIP) install --require-hashes -r requirements/build.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q $(ROOMS) || true # so that the first command starts as fast as the second
 	@touch $@
 
 .make/dev: requirements/dev.txt .make/core | $(BIN)/python
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# Choose versions anew. The files carry no address: pip asks whatever index it is set up with.
-LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet --upgrade
+# Choose versions anew; `make lock UPGRADE=` only adds what is missing. The files carry no address: pip asks whatever
+# index it is set up with.
+UPGRADE ?= --upgrade
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet $(UPGRADE)
 lock: .make/core
 	@$(PIP) install uv
-	@$(LOCK) pyproject.toml --group dev --extra uvloop -o requirements/dev.txt
+	@$(LOCK) pyproject.toml --group dev --extra uvloop --extra evm --extra report -o requirements/dev.txt
 	@$(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/core.txt
 	@echo hatchling | $(LOCK) - -c requirements/dev.txt -o requirements/build.txt
 
