@@ -36,15 +36,15 @@ __all__ = [
 
 COMMANDS = {
     "demo": "demo.cli:demo",
-    "verify": "chain.cli:verify",
+    "verify": "chain.cli.verify:verify",
     "inspect": "ddtp.cli.inspect:inspect",
     "wallet": "holder.cli:wallet",
     "provider": "provider.cli:provider",
     "receiver": "receiver.cli:receiver",
-    "chain": "chain.cli:chain",
-    "trust": "chain.cli:trust",
+    "chain": "chain.cli.log:chain",
+    "trust": "chain.cli.trust:trust",
     "keys": "ddtp.cli.keys:keys",
-    "doctor": "chain.cli:doctor",
+    "doctor": "chain.cli.doctor:doctor",
     "bench": "demo.cli:bench",
 }
 

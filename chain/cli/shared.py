@@ -1,0 +1,114 @@
+"""What the registry's commands share: the options, whom to ask, and the pinned view."""
+
+import asyncio
+import os
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from ddtp.cli import console, files
+from ddtp.errors import Unanswered
+
+if TYPE_CHECKING:
+    from chain.client import RemoteLog
+    from chain.view import View
+    from ddtp.network import Network
+
+T = TypeVar("T")
+
+FOLDER: Final = click.Path(path_type=Path, file_okay=False)
+FILE: Final = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+home_of_log = click.option(
+    "--home", type=FOLDER, envvar="DDTP_HOME_CHAIN", help="The log's folder."
+)
+url_of_log = click.option("--url", help="Ask the log at this address, not the one of --home.")
+
+
+def chain_home(given: Path | None) -> Path:
+    """Return the log's folder, the usual one where none is given."""
+    return given or files.home("chain", os.environ)
+
+
+def now() -> int:
+    """Return Unix time in seconds."""
+    return int(time.time())
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work; the event loop is part of the command and of nothing else."""
+    return asyncio.run(work)
+
+
+def remote(home: Path | None, url: str | None, client: Any) -> "RemoteLog":
+    """Return the log at an address, or that of a home."""
+    from chain.client import RemoteLog
+    from chain.home import SETTINGS, Settings
+    from ddtp.cli import settings
+
+    if url is not None:
+        return RemoteLog(url, url, client)
+    home = chain_home(home)
+    if not (home / SETTINGS).is_file():
+        raise click.UsageError(f"{home} is no log's folder: give --home or --url")
+    chosen = settings.read(Settings, "chain", home / SETTINGS, os.environ)
+    return RemoteLog(chosen.endpoint, chosen.origin, client)
+
+
+def remembered(given: str) -> str:
+    """Return a source as it is remembered: a URL, or an absolute path."""
+    return given if given.startswith(("https://", "http://")) else str(Path(given).absolute())
+
+
+async def fetch(given: str) -> bytes:
+    """Return the network file at a path or URL."""
+    from ddtp import http, network
+
+    if not given.startswith(("https://", "http://")):
+        return files.read(Path(given), limit=network.MAX_BYTES)
+    from ddtp.web import Client
+
+    async with Client() as client:
+        return await client.get(http.NETWORK_FILE, given)
+
+
+async def pinned_view(
+    stack: Any, home: Path, network_source: str | None, *, offline: bool
+) -> "View":
+    """Return the view of whoever verifies, which `--network` pins the first time."""
+    from chain.view import NETWORK_FILE, View
+
+    served = None if network_source is None else await fetch(network_source)
+    if served is not None and not (home / NETWORK_FILE).exists():
+        _make_folder(home)
+        View.create(home, served, remembered(network_source or ""))
+        console().notice(f"pinned the network in {home}")
+    if offline:
+        view = View(home, reach=_no_reach, clock=now, offline=True)
+    else:
+        view = View(home, reach=await _direct(stack), clock=now)
+    stack.callback(view.close)
+    if served is not None:
+        await view.follow(served)
+    else:
+        await view.refresh()
+    return view
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder that only its owner can read."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+async def _direct(stack: Any) -> Any:
+    """Return how to reach a log at its own server."""
+    from chain.client import reach
+    from ddtp.web import Client
+
+    return reach(await stack.enter_async_context(Client()))
+
+
+def _no_reach(_: "Network", origin: str) -> Any:
+    raise Unanswered("view.4", f"{origin} was not asked")
