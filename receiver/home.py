@@ -1,6 +1,6 @@
 """A receiver's home: the one folder that holds all it has (spec/receiver.md, Home).
 
-settings.toml  policy.toml  templates/      what people edit
+settings.toml  policy.toml  purposes.toml  templates/      what people edit
 keys/          member.key, use.secret, desk.identity; each mode 0600
 view/                                       the pinned statements and what was seen of logs
 cases.sqlite   cases/<request id>/          what became of requests, and what can be erased
@@ -19,7 +19,7 @@ from chain.client import reach as at_its_server
 from chain.governance import write_card
 from chain.registry import Reach
 from chain.view import View
-from ddtp import card, seal
+from ddtp import card, purpose, seal
 from ddtp.cli import files, keyfile, settings
 from ddtp.errors import ConflictError, DDTPError
 from ddtp.keys import Signer
@@ -35,6 +35,7 @@ from receiver.uploads import Limits
 
 SETTINGS: Final = "settings.toml"
 POLICY: Final = "policy.toml"
+PURPOSES: Final = "purposes.toml"
 CARD: Final = "card.ddtpcard"
 VIEW: Final = "view"
 MEMBER_KEY: Final = "keys/member.key"
@@ -291,6 +292,7 @@ def _asker(path: Path, chosen: Settings, known: Network) -> Asker:
         endpoint=chosen.endpoint,
         log=chosen.log or _only_log(known),
         use_secret=keyfile.read_secret(path / USE_SECRET),
+        ceilings=purpose.ceilings(path / PURPOSES),
     )
 
 

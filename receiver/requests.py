@@ -5,6 +5,7 @@ pins the fingerprint of the signed bytes, so a wallet answers exactly these.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,7 @@ from ddtp import http, seal
 from ddtp.fingerprint import Fingerprint
 from ddtp.keys import Signer
 from ddtp.network import MemberID, Network, Role
+from ddtp.purpose import Ceiling, check_ceiling
 from ddtp.request import (
     NONCE_BYTES,
     TOKEN_BYTES,
@@ -35,6 +37,7 @@ class Asker:
         endpoint: URL of the receiver, under which wallets reach it.
         log: Origin of the log for its grants.
         use_secret: From which the use key of each request is derived, 32 bytes.
+        ceilings: The most that may be asked for each purpose.
     """
 
     member: MemberID
@@ -42,6 +45,7 @@ class Asker:
     endpoint: str
     log: str
     use_secret: bytes
+    ceilings: Mapping[str, Ceiling]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +102,8 @@ def make(
         identity: A fresh age identity for this request alone.
 
     Raises:
-        DDTPError: template.3, more is asked than the template allows; request.5, request.6.
+        DDTPError: template.3, more is asked than the template allows; purpose.1, more than the
+            purpose needs; request.5, request.6.
         TrustError: network.5 to network.9, the network does not let us ask.
         ValueError: The matter is blank, too long, or has unseen characters.
     """
@@ -130,6 +135,7 @@ def make(
     )
     check_endpoint(request, member.endpoint)
     check_purpose(request, member.purposes)
+    check_ceiling(request, asker.ceilings)
     return Made(request=request, signed=request.sign(asker.signer), identity=identity)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Self, cast
 from ddtp import words
 from ddtp.errors import DDTPError, MalformedError
 from ddtp.network import MemberID
-from ddtp.record import CLAIM, DOCUMENT, ROW
+from ddtp.purpose import path_of
 from ddtp.record import Path as ItemPath
 from ddtp.request import COUNTER, NO_BINDING, SAME_DEVICE, Span, Want
 
@@ -25,7 +25,6 @@ BUILT_IN: Final = Path(__file__).parent / "templates"
 
 _ANY_TIME: Final = 2_000_000_000  # far enough from 1970 for the longest period
 _BINDINGS: Final = {"same-device": SAME_DEVICE, "counter": COUNTER, "none": NO_BINDING}
-_KINDS: Final = {"claim": CLAIM, "row": ROW, "document": DOCUMENT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,18 +173,11 @@ def _wanted(row: dict[str, Any]) -> Wanted:
     return Wanted(
         types=tuple(lists["types"]),
         issuers=tuple(lists["issuers"]),
-        required=tuple(map(_path, lists["required"])),
-        optional=tuple(map(_path, lists["optional"])),
+        required=tuple(map(path_of, lists["required"])),
+        optional=tuple(map(path_of, lists["optional"])),
         complete=complete,
         **row,
     )
-
-
-def _path(steps: list[Any]) -> ItemPath:
-    kind, *labels = steps
-    if not all(isinstance(label, str) for label in labels):
-        raise ValueError("a path is a kind (claim, row, document) and labels")
-    return (_KINDS[kind], *labels)
 
 
 def _rows(value: object) -> list[dict[str, Any]]:

@@ -1062,7 +1062,7 @@ def test_45_more_than_the_template_allows(run: Run, tmp_path: Path) -> None:
         *("receiver", "request", "new", "mortgage", "--home", tmp_path / "lender"),
         *("--matter", "Ana", "--retention-days", "9000"),
     )
-    assert (ran.code, ran.slugs) == (2, {"over-collection"})
+    assert (ran.code, ran.slugs) == (2, {"above-template"})
 
 
 # 47 to 56: grants, at a receiver that serves

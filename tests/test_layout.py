@@ -34,7 +34,7 @@ LEVELS = (
     "record entry status network",
     "package card policy possession receipt submission evidence grant",
     "record_type request presentation",
-    "verify",
+    "purpose verify",
     "evidence_file words",
     "web cli",
 )

@@ -126,7 +126,7 @@ def test_a_request_can_be_drawn(shell: Shell) -> None:
 def test_over_collection_is_refused(shell: Shell) -> None:
     done = ask(shell, "--retention-days", "181")
     assert done.code == 2
-    assert "over-collection" in done.err
+    assert "above-template" in done.err
 
 
 def test_an_unknown_template_is_refused_with_the_nearest(shell: Shell) -> None:
