@@ -9,22 +9,22 @@ documents/         documents of packages that can still be collected, by SHA-256
 card.ddtpcard      for the network's governors
 """
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from chain import member
 from chain.client import reach as at_its_server
-from chain.governance import write_card
+from chain.member import MEMBER_KEY, SETTINGS, VIEW, Membership
 from chain.registry import Reach
 from chain.view import View
 from ddtp.card import Card
 from ddtp.cli import files, keyfile, settings
 from ddtp.errors import ConflictError, DDTPError
-from ddtp.network import Member, MemberID, MemberKey, MemberRole, Network, Role
-from ddtp.web import Client, check_url
+from ddtp.network import MemberID, Role
+from ddtp.web import Client
 from provider.accounts import Accounts
 from provider.camt import Unbalanced
 from provider.issue import Issuer, Provider
@@ -32,11 +32,7 @@ from provider.offers import Offers
 from provider.records import FolderSource, RecordSource
 from provider.store import Store
 
-SETTINGS: Final = "settings.toml"
-MEMBER_KEY: Final = "keys/member.key"
 REVOCATION_SECRET: Final = "keys/revocation.secret"  # noqa: S105 - where it lies, not what it is
-VIEW: Final = "view"
-CARD: Final = "card.ddtpcard"
 DATABASE: Final = "provider.sqlite"
 DOCUMENTS: Final = "documents"
 RECORDS: Final = "records"
@@ -151,7 +147,7 @@ class Home:
             member=MemberID(chosen.member),
             signer=signer,
             revocation_secret=keyfile.read_secret(path / REVOCATION_SECRET),
-            log=chosen.log or _only_log(view.network),
+            log=member.log_of(chosen.log, view.network, "provider.11"),
             types=chosen.types,
         )
         store = Store(path / DATABASE)
@@ -190,16 +186,6 @@ class Home:
         self.view.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
-    """What a new provider says of itself in its card."""
-
-    member: MemberID
-    names: Mapping[str, str]
-    jurisdiction: str
-    endpoint: str
-
-
 def create(
     path: Path,
     asked: Membership,
@@ -224,32 +210,17 @@ def create(
         DDTPError: web.13, an endpoint that wallets would not call; trust.7, a name that is
             none; network.1 to network.4.
     """
-    check_url(asked.endpoint)
     if (path / SETTINGS).exists():
         raise ConflictError("provider.10", f"{path} is a provider's home already")
-    # Nothing was made with what an interrupted init left behind, but keys may be in a backup.
-    shutil.rmtree(path / VIEW, ignore_errors=True)
-    for folder in (path, path / "keys", path / VIEW, path / RECORDS, path / DOCUMENTS):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.chmod(0o700)
-    keyfile.ensure(path / MEMBER_KEY)
-    keyfile.ensure_secret(path / REVOCATION_SECRET)
-    View.create(path / VIEW, network_file, source)
-    signer = keyfile.read(path / MEMBER_KEY)
-    role = MemberRole(role=Role.ISSUE, bases=(), types=(), bounds={})
-    card = Card(
-        member=Member(
-            id=asked.member,
-            names=asked.names,
-            jurisdiction=asked.jurisdiction,
-            endpoint=asked.endpoint,
-            keys=(MemberKey(key=signer.key_id, retired=False, bounds={}),),
-            purposes=(),
-            roles=(role,),
-        ),
-        log=None,
+    card = member.found(
+        path,
+        asked,
+        Role.ISSUE,
+        folders=(RECORDS, DOCUMENTS),
+        network_file=network_file,
+        source=source,
     )
-    write_card(path / CARD, card, signer)
+    keyfile.ensure_secret(path / REVOCATION_SECRET)
     chosen = Settings(
         member=asked.member,
         name=next(iter(asked.names.values())),
@@ -259,7 +230,6 @@ def create(
         port=port,
         demo=demo,
     )
-    # Last: whoever finds settings finds all the rest.
     files.write(path / SETTINGS, settings.encode(chosen, _COMMENTS))
     return card
 
@@ -280,12 +250,3 @@ def source_of(chosen: Settings) -> RecordSource:
     """Return where the records of a provider come from."""
     unbalanced = Unbalanced(chosen.unbalanced)
     return FolderSource(chosen.records, types=chosen.types, unbalanced=unbalanced)
-
-
-def _only_log(network: Network) -> str:
-    origins = [each.origin for each in network.logs if each.end is None]
-    if len(origins) != 1:
-        raise DDTPError(
-            "provider.11", f"the network has {len(origins)} logs: name one as `log` in the settings"
-        )
-    return origins[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from chain.joining import Joining, joins, tell_card
 from ddtp.cli import Group, console, exits, files, safe
 from ddtp.errors import ConflictError
 
@@ -44,71 +45,21 @@ def receiver() -> None:
     'Example: ddtp receiver init --id did:web:bank.example --name "Bank" --network network.ddtpnet',
 )
 @HOME
-@click.option("--id", "member", required=True, help="Our id in the network, did:web:....")
-@click.option("--name", "names", multiple=True, required=True, help="NAME, or LANGUAGE=NAME.")
-@click.option(
-    "--network",
-    "network_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    required=True,
-    help="The network file, whose governors are trusted from now on.",
-)
-@click.option("--source", help="Path or URL of newer network files; that file when not given.")
-@click.option("--endpoint", help="URL under which wallets reach us; this machine's when not given.")
-@click.option("--jurisdiction", default="MO", show_default=True)
-@click.option("--log", "origin", default="", help="Origin of the log for grants.")
+@joins(port=8442, jurisdiction="MO")
 @click.option("--purpose", "purposes", multiple=True, help="A purpose we may ask for; none: all.")
-@click.option("--port", type=click.IntRange(1, 65_535), default=8442, show_default=True)
-def init(
-    *,
-    home: Path | None,
-    member: str,
-    names: tuple[str, ...],
-    network_file: Path,
-    source: str | None,
-    endpoint: str | None,
-    jurisdiction: str,
-    origin: str,
-    purposes: tuple[str, ...],
-    port: int,
-) -> None:
+def init(*, home: Path | None, joining: Joining, purposes: tuple[str, ...]) -> None:
     """Make a receiver's home: keys, settings, and the card for the governors."""
-    from ddtp import network
-    from ddtp.fingerprint import Fingerprint
-    from ddtp.network import MemberID
     from receiver import home as homes
 
-    path = _home(home)
-    asked = homes.Membership(
-        member=MemberID(member),
-        names=dict(map(_named, names)),
-        jurisdiction=jurisdiction,
-        endpoint=endpoint or f"http://127.0.0.1:{port}",
-        purposes=purposes,
-    )
     card = homes.create(
-        path,
-        asked,
-        network_file=files.read(network_file, limit=network.MAX_BYTES),
-        source=source or str(network_file.resolve()),
-        log=origin,
-        port=port,
+        _home(home),
+        joining.membership(purposes),
+        network_file=joining.network(),
+        source=joining.where(),
+        log=joining.log,
+        port=joining.port,
     )
-    place = path / homes.CARD
-    fingerprint = Fingerprint.of(place.read_bytes()).text
-    fields = {
-        "schema": "ddtp.receiver.init/1",
-        "home": str(path),
-        "card": str(place),
-        "fingerprint": fingerprint,
-        "key": card.member.keys[0].key.text,
-    }
-    text = f"{safe(str(place))}\nfingerprint {fingerprint}"
-    console().result(fields, text)
-    console().notice(
-        "Next: have the governors admit the card: "
-        f"ddtp trust admit {safe(str(place))} --home GOVERNANCE"
-    )
+    tell_card("ddtp.receiver.init/1", _home(home), card)
 
 
 @receiver.command(
@@ -469,11 +420,6 @@ def _list(home: Path | None, *, every: bool) -> None:
 
 def _came(asked: "Asked") -> bool:
     return asked.state.value != "asked" or asked.accepting
-
-
-def _named(text: str) -> tuple[str, str]:
-    language, equals, name = text.partition("=")
-    return (language, name) if equals else ("en", text)
 
 
 def _time(second: int) -> str:

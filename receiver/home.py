@@ -8,24 +8,24 @@ card.ddtpcard                               for the network's governors
 """
 
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Self
 
+from chain import member
 from chain.client import reach as at_its_server
-from chain.governance import write_card
+from chain.member import MEMBER_KEY, SETTINGS, VIEW, Membership
 from chain.registry import Reach
 from chain.view import View
-from ddtp import card, purpose, seal
+from ddtp import purpose, seal
+from ddtp.card import Card
 from ddtp.cli import files, keyfile, settings
 from ddtp.errors import ConflictError, DDTPError
-from ddtp.keys import Signer
-from ddtp.network import Level, Member, MemberID, MemberKey, MemberRole, Network, Role
+from ddtp.network import Level, MemberID, Network, Role
 from ddtp.policy import SKEW_SECONDS, STATUS_SECONDS, Policy
-from ddtp.web import Client, check_url
+from ddtp.web import Client
 from receiver.cases import Cases
 from receiver.desk import Desk
 from receiver.folder import Folders
@@ -33,12 +33,8 @@ from receiver.requests import Asker
 from receiver.retention import Retention, Terms
 from receiver.uploads import Limits
 
-SETTINGS: Final = "settings.toml"
 POLICY: Final = "policy.toml"
 PURPOSES: Final = "purposes.toml"
-CARD: Final = "card.ddtpcard"
-VIEW: Final = "view"
-MEMBER_KEY: Final = "keys/member.key"
 USE_SECRET: Final = "keys/use.secret"  # noqa: S105 - where it lies, not what it is
 IDENTITY: Final = "keys/desk.identity"
 TEMPLATES: Final = "templates"
@@ -199,20 +195,9 @@ class Home:
         self.desk.view.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
-    """What a new receiver says of itself in its card."""
-
-    member: MemberID
-    names: Mapping[str, str]
-    jurisdiction: str
-    endpoint: str
-    purposes: tuple[str, ...]
-
-
 def create(
     path: Path, asked: Membership, *, network_file: bytes, source: str, log: str, port: int
-) -> card.Card:
+) -> Card:
     """Make a home and return the card by which the network's governors admit it.
 
     Raises:
@@ -220,27 +205,23 @@ def create(
         DDTPError: web.13, an endpoint that wallets would not call; trust.7, a name that is
             none; network.1 to network.4.
     """
-    check_url(asked.endpoint)
     if (path / SETTINGS).exists():
         raise ConflictError("desk.1", f"{path} is a receiver's home already")
-    # Nothing was made with what an interrupted init left behind, but keys may be in a backup.
-    shutil.rmtree(path / VIEW, ignore_errors=True)
-    for folder in (path, path / "keys", path / TEMPLATES, path / CASES, path / VIEW):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.chmod(0o700)
-    keyfile.ensure(path / MEMBER_KEY)
+    made = member.found(
+        path,
+        asked,
+        Role.RECEIVE,
+        folders=(TEMPLATES, CASES),
+        network_file=network_file,
+        source=source,
+    )
     keyfile.ensure_secret(path / USE_SECRET)
     if not (path / IDENTITY).exists():
         files.write_secret(path / IDENTITY, seal.new_identity().encode())
-    View.create(path / VIEW, network_file, source)
-    signer = keyfile.read(path / MEMBER_KEY)
-    made = _card(asked, signer)
-    write_card(path / CARD, made, signer)
     files.write(path / POLICY, settings.encode(Rules(), _COMMENTS), force=True)
     chosen = Settings(
         member=asked.member, endpoint=asked.endpoint, network_source=source, log=log, port=port
     )
-    # Last: whoever finds settings finds all the rest.
     files.write(path / SETTINGS, settings.encode(chosen, _COMMENTS))
     return made
 
@@ -270,38 +251,15 @@ def read_rules(path: Path, environ: Mapping[str, str]) -> Rules:
     return settings.read(Rules, "receiver", file if file.is_file() else None, own)
 
 
-def _card(asked: Membership, signer: Signer) -> card.Card:
-    key = MemberKey(key=signer.key_id, retired=False, bounds={})
-    role = MemberRole(role=Role.RECEIVE, bases=(), types=(), bounds={})
-    member = Member(
-        id=asked.member,
-        names=asked.names,
-        jurisdiction=asked.jurisdiction,
-        endpoint=asked.endpoint,
-        keys=(key,),
-        purposes=asked.purposes,
-        roles=(role,),
-    )
-    return card.Card(member=member, log=None)
-
-
 def _asker(path: Path, chosen: Settings, known: Network) -> Asker:
     return Asker(
         member=MemberID(chosen.member),
         signer=keyfile.read(path / MEMBER_KEY),
         endpoint=chosen.endpoint,
-        log=chosen.log or _only_log(known),
+        log=member.log_of(chosen.log, known, "desk.4"),
         use_secret=keyfile.read_secret(path / USE_SECRET),
         ceilings=purpose.ceilings(path / PURPOSES),
     )
-
-
-def _only_log(known: Network) -> str:
-    origins = [log.origin for log in known.logs if log.end is None]
-    if len(origins) != 1:
-        names = ", ".join(origins) or "none"
-        raise DDTPError("desk.4", f"set log in {SETTINGS} to one of: {names}")
-    return origins[0]
 
 
 def _identity(path: Path) -> str:

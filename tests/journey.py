@@ -22,6 +22,7 @@ import provider.home
 import provider.server
 import receiver.home
 import receiver.server
+from chain.member import Membership
 from ddtp.fingerprint import Fingerprint
 from ddtp.network import MemberID
 from ddtp.seal import identity_of
@@ -262,7 +263,7 @@ def opened(town: Town, home: Path) -> Wallet:
 
 async def _bank(town: Town) -> provider.home.Home:
     home = town.folder / "bank"
-    asked = provider.home.Membership(
+    asked = Membership(
         member=MemberID("did:web:bank.example"),
         names={"en": "Bank of Porto", "pt": "Banco do Porto"},
         jurisdiction="PT",
@@ -287,7 +288,7 @@ async def _bank(town: Town) -> provider.home.Home:
 
 async def _lender(town: Town) -> receiver.home.Home:
     home = town.folder / "lender"
-    asked = receiver.home.Membership(
+    asked = Membership(
         member=MemberID("did:web:lender.example"),
         names={"en": "Lender of Macao", "pt": "Financeira de Macau"},
         jurisdiction="MO",

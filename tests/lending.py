@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chain.log import Log
+from chain.member import Membership
 from chain.registry import Reach, Registry
 from chain.view import View
 from ddtp import entry, seal
@@ -28,7 +29,7 @@ from ddtp.receipt import Answer, Receipt
 from ddtp.record import DOCUMENT, Document, Item, Record
 from ddtp.web import Client
 from receiver import home as homes
-from receiver.home import Home, Membership
+from receiver.home import Home
 from receiver.requests import Asking, Made
 from receiver.templates import Template
 from tests import builders

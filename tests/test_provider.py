@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from playwright.async_api import Browser
 
+from chain.member import CARD, MEMBER_KEY, SETTINGS, Membership, log_of
 from ddtp import entry, record_type, verify, web, words
 from ddtp.encoding import Value
 from ddtp.errors import ConflictError, DDTPError, LockedError, Outcome, StorageError, Unanswered
@@ -123,7 +124,7 @@ class Bank:
 async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
     async with open_town(tmp_path) as town:
         path = town.home("bank")
-        asked = homes.Membership(
+        asked = Membership(
             member=MemberID("did:web:bank.example"),
             names={"en": "Demo Bank"},
             jurisdiction="MO",
@@ -136,11 +137,11 @@ async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
             source=str(town.network),
             demo=True,
         )
-        town.admit(path / homes.CARD)
+        town.admit(path / CARD)
         types = path / "types"
         types.mkdir()
         (types / "note.toml").write_text(NOTE)
-        settings = path / homes.SETTINGS
+        settings = path / SETTINGS
         settings.write_text(settings.read_text().replace("# types", "types"))
         home = await Home.open(path, os.environ, client=town.client, clock=town.clock)
         try:
@@ -514,7 +515,7 @@ async def test_a_change_that_raises_leaves_the_others_alone(tmp_path: Path) -> N
 
 
 async def test_provider_10_refuses_a_second_home_and_a_missing_one(bank: Bank) -> None:
-    asked = homes.Membership(
+    asked = Membership(
         member=MemberID("did:web:x.example"),
         names={"en": "X"},
         jurisdiction="MO",
@@ -529,12 +530,12 @@ async def test_provider_10_refuses_a_second_home_and_a_missing_one(bank: Bank) -
 
 async def test_provider_11_asks_which_log_when_there_is_not_one(bank: Bank) -> None:
     network = replace(bank.home.view.network, logs=())
-    assert broken_rule(lambda: homes._only_log(network)) == "provider.11"
+    assert broken_rule(lambda: log_of("", network, "provider.11")) == "provider.11"
 
 
 async def test_secrets_are_for_their_owner_only(bank: Bank) -> None:
     assert bank.path.stat().st_mode & 0o077 == 0
-    for name in (homes.MEMBER_KEY, homes.REVOCATION_SECRET):
+    for name in (MEMBER_KEY, homes.REVOCATION_SECRET):
         assert (bank.path / name).stat().st_mode & 0o077 == 0
 
 

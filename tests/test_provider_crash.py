@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from chain.member import CARD, Membership
 from ddtp import entry, http, possession, verify
 from ddtp.errors import Outcome, Unanswered
 from ddtp.keys import SigningKey
@@ -63,7 +64,7 @@ class Process:
 async def make_bank(town: Town, port: int) -> tuple[Path, list[bytes]]:
     """Return a provider's home with a customer's record, and the codes of many offers of it."""
     path = town.home("bank")
-    asked = homes.Membership(
+    asked = Membership(
         member=MemberID("did:web:bank.example"),
         names={"en": "Demo Bank"},
         jurisdiction="MO",
@@ -71,7 +72,7 @@ async def make_bank(town: Town, port: int) -> tuple[Path, list[bytes]]:
     )
     file = town.network.read_bytes()
     homes.create(path, asked, network_file=file, source=str(town.network), port=port)
-    town.admit(path / homes.CARD)
+    town.admit(path / CARD)
     write(path / "records")
     home = await Home.open(path, os.environ, client=town.client, clock=town.clock)
     links = [(await home.offers.make("chan", "q1"))[0] for _ in range(OFFERS)]

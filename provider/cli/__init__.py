@@ -1,0 +1,9 @@
+"""`ddtp provider`: issue records to customers (spec/provider.md, Commands).
+
+What is imported beside click is imported when a command runs: `ddtp --help` stays fast.
+"""
+
+from provider.cli import customers, issuing, packages, running
+from provider.cli.group import provider
+
+__all__ = ["customers", "issuing", "packages", "provider", "running"]
