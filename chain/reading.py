@@ -1,8 +1,77 @@
-"""Reading a log's entries from its tiles, as anybody may (C2SP tlog-tiles)."""
+"""Reading a log's entries from its tiles, as anybody may (C2SP tlog-tiles).
+
+`leaves` takes what is served; `proven` reads a whole log, however long, and hands on only what
+is proven to stand under a signed head.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from chain.registry import Registry
-from chain.tree import WIDTH
-from ddtp.errors import Unanswered
+from chain.tree import WIDTH, Shelf, Tile, Tree
+from ddtp import merkle
+from ddtp.errors import ProofError, Unanswered
+from ddtp.note import Checkpoint
+
+BATCH: Final = 65_536  # entries proven at once; some 10 MiB
+_ASKED_AT_ONCE: Final = 8  # tiles
+
+NOTHING: Final = Tree(0, ())
+"""The tree before the first entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entries in order, proven under a head.
+
+    Attributes:
+        first: Index of the first.
+        leaves: The entries as registered.
+        tree: Of all entries up to the last of these.
+        tiles: The tiles of hashes that these entries completed.
+    """
+
+    first: int
+    leaves: Sequence[bytes]
+    tree: Tree
+    tiles: Sequence[Tile]
+
+
+async def proven(
+    registry: Registry, head: Checkpoint, tree: Tree = NOTHING
+) -> AsyncIterator[Batch]:
+    """Yield the entries of a log from where a tree ends, each batch proven under the head.
+
+    Memory is bounded: a batch has 65,536 entries at the most.
+
+    Args:
+        registry: The log, or whoever has a copy of it: it is believed nothing.
+        head: Signed by the log, opened by whoever calls.
+        tree: Of the entries that the caller has.
+
+    Raises:
+        Unanswered: log.2; view.2, what is served does not make the tree that was signed.
+        DDTPError: As the registry refuses, also for a head that it does not reach.
+    """
+    while tree.size < head.size:
+        end = min(head.size, tree.size - tree.size % BATCH + BATCH)
+        found = await leaves(registry, tree.size, end)
+        grown, tiles = await asyncio.to_thread(lambda: tree.grown(merkle.leaf_hashes(found)))  # noqa: B023 - awaited at once
+        path = await registry.consistency(end, head.size)
+        try:
+            merkle.check_consistency(end, head.size, path, root_of(grown), head.root)
+        except ProofError as error:
+            detail = f"{head.origin}: its first {end} entries do not begin its tree of {head.size}"
+            raise Unanswered("view.2", detail) from error
+        yield Batch(tree.size, found, grown, tiles)
+        tree = grown
+
+
+def root_of(tree: Tree) -> bytes:
+    """Return the root of a tree, which its edge alone makes."""
+    return merkle.root(Shelf(_no_tile).nodes(tree), tree.size)
 
 
 async def leaves(registry: Registry, first: int, size: int) -> list[bytes]:
@@ -12,11 +81,17 @@ async def leaves(registry: Registry, first: int, size: int) -> list[bytes]:
         Unanswered: log.2, a tile is not what it should be.
     """
     found: list[bytes] = []
-    for number in range(first // WIDTH, -(-size // WIDTH)):
-        width = min(WIDTH, size - number * WIDTH)
-        path = tile_path("entries", number, width)
-        found += split(await registry.tile(path), width)
+    numbers = range(first // WIDTH, -(-size // WIDTH))
+    for start in range(0, len(numbers), _ASKED_AT_ONCE):
+        asked = numbers[start : start + _ASKED_AT_ONCE]
+        for bundle in await asyncio.gather(*(_bundle(registry, n, size) for n in asked)):
+            found += bundle
     return found[first % WIDTH :]
+
+
+async def _bundle(registry: Registry, number: int, size: int) -> list[bytes]:
+    width = min(WIDTH, size - number * WIDTH)
+    return split(await registry.tile(tile_path("entries", number, width)), width)
 
 
 def tile_path(level: str, number: int, width: int) -> str:
@@ -43,3 +118,7 @@ def split(bundle: bytes, count: int) -> list[bytes]:
     if len(found) != count or position != len(bundle):
         raise Unanswered("log.2", "a tile of entries is not what it should be")
     return found
+
+
+def _no_tile(level: int, number: int) -> bytes:
+    raise ValueError(f"tile {level}/{number} is not in the edge of a tree")
