@@ -9,8 +9,9 @@ import pytest
 
 from chain import reading
 from chain.log import Log
-from chain.reading import Batch, proven, root_of
+from chain.reading import NOTHING, Batch, proven, root_of
 from chain.registry import Registry
+from chain.tree import Tree
 from ddtp import merkle, note
 from ddtp.errors import Unanswered
 from ddtp.network import Role
@@ -31,9 +32,7 @@ async def head_of(log: Registry) -> Checkpoint:
     return Checkpoint.decode(note.parse(await log.checkpoint()).text)
 
 
-async def read(
-    log: Registry, head: Checkpoint, known: reading.Tree = reading.NOTHING
-) -> list[Batch]:
+async def read(log: Registry, head: Checkpoint, known: Tree = NOTHING) -> list[Batch]:
     return [batch async for batch in proven(log, head, known)]
 
 
