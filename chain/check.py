@@ -15,6 +15,7 @@ from typing import Final
 from chain.view import View
 from ddtp import encoding, evidence_file, record, request, verify, words
 from ddtp.cli import beside, exits
+from ddtp.conviction import Conviction
 from ddtp.errors import DDTPError, MalformedError, Outcome, Unanswered
 from ddtp.evidence import Evidence
 from ddtp.evidence_file import EvidenceFile
@@ -38,7 +39,7 @@ class Finding:
     """What became of one file.
 
     Attributes:
-        kind: package, request, network, evidence, or unknown.
+        kind: package, request, network, evidence, conviction, or unknown.
         outcome: None for what is no file of ours.
         exit: Exit code for this file alone.
         verdict: The checks, where there are any.
@@ -77,7 +78,7 @@ async def check(view: View, path: Path, at: str | None, policy: Policy) -> Findi
             return await _check_package(view, path, bundle, at, policy)
         if kind == "evidence":
             return await asyncio.to_thread(_check_evidence, view, path, bundle, policy)
-        said = _check_request(view, data) if kind == "request" else _check_network(view, data)
+        said = _SAYS[kind](view, data)
     except (DDTPError, Unanswered) as error:
         return _refused(path, kind, error)
     return Finding(file=str(path), kind=kind, outcome=Outcome.VERIFIED, exit=exits.OK, text=said)
@@ -88,7 +89,7 @@ def _kind(data: bytes) -> str:
     for kind, name in _KINDS.items():
         if looks.partition(" ")[2] == name:
             return kind
-    raise MalformedError("cbor.8", f"expected a package, request, network or evidence: {looks}")
+    raise MalformedError("cbor.8", f"no file that is verified by itself: {looks}")
 
 
 _KINDS: Final = {
@@ -96,6 +97,7 @@ _KINDS: Final = {
     "evidence": "evidence file",
     "request": "signed request of DDTP/1",
     "network": "network file",
+    "conviction": "conviction file",
 }
 
 
@@ -135,6 +137,19 @@ def _check_network(view: View, data: bytes) -> str:
     _, newest = view.walk(data)
     newest.check_current(int(time.time()))
     return f"{newest.name.text}, version {newest.version}"
+
+
+def _check_conviction(view: View, data: bytes) -> str:
+    shown = Conviction.decode(data)
+    log = shown.check(view.network)
+    return f"convicts the log {log.origin} of {log.operator}: two trees of {shown.size} entries"
+
+
+_SAYS: Final = {
+    "request": _check_request,
+    "network": _check_network,
+    "conviction": _check_conviction,
+}
 
 
 def _examined(path: Path, kind: str, verdict: Verdict) -> Finding:

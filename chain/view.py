@@ -608,7 +608,8 @@ class View:
             raise Unanswered("view.6", f"{origin} does not join its tree of {size}")
         if shown.index != size - 1:
             raise Unanswered("view.3", f"{origin}: entry {shown.index}, not {size - 1}")
-        root = _root_before(shown.index, under.checkpoint.size, shown.entry, shown.path)
+        leaf = merkle.leaf_hash(shown.entry)
+        root = merkle.root_before(shown.index, under.checkpoint.size, leaf, shown.path)
         self._memory.learn(origin, size, root)
 
     def _convict(self, origin: str, head: Head, checkpoint: bytes) -> None:
@@ -671,21 +672,3 @@ def _meaning(fingerprint: Fingerprint, kind: int, accepts: Accepts) -> Callable[
         return _names(leaf, fingerprint, kind) and accepts(entry.decode(leaf))
 
     return means
-
-
-def _root_before(index: int, size: int, leaf: bytes, path: Sequence[bytes]) -> bytes:
-    """Return the root of the tree that ends with a leaf, from its proven path in a longer one.
-
-    Its left siblings are the whole of that tree; the right ones came later.
-    """
-    found = merkle.leaf_hash(leaf)
-    left = iter(path)
-    last = size - 1
-    while last:
-        if index & 1:
-            found = merkle.node_hash(next(left), found)
-        elif index < last:
-            next(left)
-        index >>= 1
-        last >>= 1
-    return found

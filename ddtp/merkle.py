@@ -175,6 +175,24 @@ def check_consistency(
         raise ProofError("merkle.3", "the path leads to another root")
 
 
+def root_before(index: int, size: int, leaf: bytes, path: Sequence[bytes]) -> bytes:
+    """Return the root of the tree that ends with a leaf, from its path in a longer one.
+
+    Its left siblings are the whole of that tree; the right ones came later. What the path is
+    worth is for `check_inclusion` to say.
+
+    Args:
+        index: The leaf's position, from 0; it may be a node of any one level.
+        size: Number of leaves, or of nodes of that level, of the longer tree.
+        leaf: Hash of the leaf or node.
+        path: Sibling hashes from there upward.
+
+    Raises:
+        ProofError: merkle.2, the path is too short.
+    """
+    return _climb_left(leaf, index, size - 1, path)
+
+
 def check_multiproof(
     indices: Sequence[int],
     leaves: Sequence[bytes],
@@ -245,12 +263,15 @@ def _climb_left(start: bytes, index: int, last: int, path: Sequence[bytes]) -> b
     """Return the root of the old tree: only the left siblings of the path belong to it."""
     used = 0
     found = start
-    while last:
-        if index & 1:
-            found = node_hash(path[used], found)
-        used += index & 1 or index < last
-        index >>= 1
-        last >>= 1
+    try:
+        while last:
+            if index & 1:
+                found = node_hash(path[used], found)
+            used += index & 1 or index < last
+            index >>= 1
+            last >>= 1
+    except IndexError:
+        raise ProofError("merkle.2", f"the path has only {len(path)} hashes") from None
     return found
 
 

@@ -6,6 +6,7 @@ import pytest
 from cddl_verifier import Validator
 
 from ddtp import cose, encoding, entry, network
+from ddtp.conviction import Conviction
 from ddtp.possession import Offer, Possession, Redemption
 from ddtp.receipt import Answer, Erasure, Kept
 from ddtp.submission import Registration, Submission, Withdrawal, encode_revocation
@@ -71,6 +72,13 @@ def disclosed() -> bytes:
     return encoding.encode([[index, leaf] for index, leaf in enumerate(leaves)])
 
 
+CONVICTION = Conviction(
+    origin=builders.ORIGIN,
+    older=TRANSFER.log.checkpoint(),
+    newer=TRANSFER.log.checkpoint(),
+    root=bytes(32),
+    path=(),
+)
 SHOWN = TRANSFER.shown
 EVIDENCE = TRANSFER.log.evidence(TRANSFER.issued_index)
 MESSAGES = {
@@ -94,6 +102,7 @@ MESSAGES = {
     "registration": EVIDENCE.registration.encode(),
     "network": builders.WITNESSED_NETWORK.encode(),
     "network-signature": network.sign(builders.NETWORK, builders.GOVERNORS[0]),
+    "conviction-file": CONVICTION.encode(),
     "network-file": network.encode_file([builders.signed(builders.NETWORK)]),
     "package-file": TRANSFER.package.encode(),
     "presentation": TRANSFER.presentation.encode(),

@@ -60,6 +60,7 @@ PARTS: Final[Mapping[object, tuple[str, ...]]] = {
     "answer": ("kind", "receipt", "used", "link"),
     "network": ("kind", "statements"),
     "evidence": ("kind", "request", "presentation", "receipt", "used", "network", "joined"),
+    "conviction": ("kind", "origin", "older", "newer", "root", "path"),
 }
 BANNER: Final = "inspected, not verified"
 
