@@ -29,9 +29,10 @@ from ddtp.request import SAME_DEVICE, Request, check_open, use_key
 from ddtp.transfer import Event, State
 from ddtp.verify import Case, Found, Presented, Result, Verdict, Verified, accept, examine
 from receiver import uploads
-from receiver.cases import Acceptance, Asked, Cases
+from receiver.cases import Cases
 from receiver.folder import Folder, Folders, Proof
 from receiver.requests import RANDOM_BYTES, Asker, Asking, Made, make
+from receiver.rows import Acceptance, Asked
 from receiver.templates import Template
 
 log = logging.getLogger(__name__)

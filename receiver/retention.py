@@ -15,8 +15,8 @@ from ddtp.errors import ConflictError, DDTPError, LockedError, Unanswered
 from ddtp.fingerprint import Fingerprint
 from ddtp.receipt import Erasure, Kept
 from ddtp.transfer import Event, State
-from receiver.cases import Asked, Consent
 from receiver.desk import Desk
+from receiver.rows import Asked, Consent
 
 log = logging.getLogger(__name__)
 

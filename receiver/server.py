@@ -36,9 +36,9 @@ from ddtp.web import (
     style,
 )
 from receiver import uploads
-from receiver.cases import Asked
 from receiver.desk import Desk, return_code
 from receiver.retention import Retention
+from receiver.rows import Asked
 
 log = logging.getLogger(__name__)
 

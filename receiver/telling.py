@@ -23,8 +23,8 @@ from ddtp.receipt import Receipt
 from ddtp.request import SAME_DEVICE, Request
 from ddtp.seal import recipient_of, seal
 from receiver import report
-from receiver.cases import Asked
 from receiver.home import Home
+from receiver.rows import Asked
 
 EVIDENCE: Final = "case.ddtpev"
 SEALED: Final = "case.ddtpev.age"

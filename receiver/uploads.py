@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from ddtp.errors import ConflictError, DDTPError, StorageError
-from receiver.cases import Asked, Cases
+from receiver.cases import Cases
 from receiver.folder import PART, Folder, sync
+from receiver.rows import Asked
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

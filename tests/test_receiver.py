@@ -36,11 +36,12 @@ from ddtp.verify import contents, examine
 from ddtp.web import Client
 from receiver import arrival, templates
 from receiver import home as homes
-from receiver.cases import MAX_GRANTS, Acceptance, Asked, Cases
+from receiver.cases import MAX_GRANTS, Cases
 from receiver.desk import return_code
 from receiver.home import Home, Rules
 from receiver.requests import Asking, id_of, link_of
 from receiver.retention import Gone, Terms
+from receiver.rows import Acceptance, Asked
 from receiver.telling import evidence_file, export, joined
 from receiver.templates import DAY, Period, Template
 from tests import builders

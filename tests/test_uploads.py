@@ -15,9 +15,9 @@ from ddtp.package import Package
 from ddtp.transfer import Event
 from ddtp.verify import Found
 from receiver import uploads
-from receiver.cases import Asked
 from receiver.folder import PART, Folder
 from receiver.requests import Made
+from receiver.rows import Asked
 from receiver.uploads import Limits, OffsetError, append, check_token, number_in, offset_of
 from tests.lending import LETTER, WITH_LETTER, Lending, document_index, opened
 

@@ -1,0 +1,79 @@
+"""`ddtp receiver inbox`, `import`, `show`, `export`: what came, and what it holds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ddtp.cli import console, exits, files, safe
+from receiver.cli.group import HOME, listed, receiver, with_home
+
+if TYPE_CHECKING:
+    from receiver.home import Home
+
+
+@receiver.command(epilog="\b\nExample: ddtp receiver inbox")
+@HOME
+def inbox(*, home: Path | None) -> None:
+    """List the cases that something came for."""
+    listed(home, every=False)
+
+
+@receiver.command(
+    "import",
+    epilog="\b\nExample: ddtp receiver import answer.ddtpres",
+)
+@HOME
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+def import_(*, home: Path | None, file: Path) -> int:
+    """Take a presentation that came as a file (.ddtpres) and decide on it."""
+    from ddtp import http
+    from receiver.arrival import take
+
+    sealed = files.read(file, limit=http.PRESENT.limit)
+
+    async def decide(opened: "Home") -> tuple[str, bool]:
+        return await take(opened.desk, sealed)
+
+    found, accepted = with_home(home, decide)
+    outcome = "verified" if accepted else "not_verified"
+    fields = {"schema": "ddtp.receiver.import/1", "id": found, "outcome": outcome}
+    console().result(fields, f"{found}  {outcome.replace('_', ' ')}")
+    return exits.OK if accepted else exits.NEGATIVE
+
+
+@receiver.command(epilog="\b\nExample: ddtp receiver show 3f9a")
+@HOME
+@click.argument("case")
+def show(*, home: Path | None, case: str) -> None:
+    """Show a case: how it stands, and its contents once it was accepted."""
+    from receiver import telling
+
+    language = console().language
+
+    async def look(opened: "Home") -> tuple[dict[str, object], str]:
+        return telling.case(opened, opened.desk.cases.resolve(case), language)
+
+    console().result(*with_home(home, look))
+
+
+@receiver.command(epilog="\b\nExample: ddtp receiver export 3f9a --out case-3f9a")
+@HOME
+@click.argument("case")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A new folder."
+)
+@click.option("--open", "is_open", is_flag=True, help="Do not seal the evidence file.")
+def export(*, home: Path | None, case: str, out: Path, is_open: bool) -> None:
+    """Write an accepted case into a folder: contents, documents, and the evidence file."""
+    from receiver import telling
+
+    language = console().language
+
+    async def write(opened: "Home") -> tuple[str, ...]:
+        found = opened.desk.cases.resolve(case)
+        return await telling.export(opened, found, out, language, is_open=is_open)
+
+    written = with_home(home, write)
+    fields = {"schema": "ddtp.receiver.export/1", "folder": str(out), "files": list(written)}
+    console().result(fields, "\n".join(safe(str(out / name)) for name in written))

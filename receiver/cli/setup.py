@@ -1,0 +1,84 @@
+"""`ddtp receiver init` and `serve`: a home, and its server."""
+
+import os
+from pathlib import Path
+
+import click
+
+from chain.joining import Joining, joins, tell_card
+from ddtp.cli import console
+from receiver.cli.group import HOME, home_of, receiver
+
+
+@receiver.command(
+    epilog="\b\n"
+    'Example: ddtp receiver init --id did:web:bank.example --name "Bank" --network network.ddtpnet',
+)
+@HOME
+@joins(port=8442, jurisdiction="MO")
+@click.option("--purpose", "purposes", multiple=True, help="A purpose we may ask for; none: all.")
+def init(*, home: Path | None, joining: Joining, purposes: tuple[str, ...]) -> None:
+    """Make a receiver's home: keys, settings, and the card for the governors."""
+    from receiver import home as homes
+
+    path = home_of(home)
+    card = homes.create(
+        path,
+        joining.membership(purposes),
+        network_file=joining.network(),
+        source=joining.where(),
+        log=joining.log,
+        port=joining.port,
+    )
+    tell_card("ddtp.receiver.init/1", path, card)
+
+
+@receiver.command(
+    epilog="\b\nExample: ddtp receiver serve --port 8442",
+)
+@HOME
+@click.option("--host", help="Address to listen at.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="Port to listen at, 0 for any free one."
+)
+def serve(*, home: Path | None, host: str | None, port: int | None) -> int:
+    """Take what wallets send, until stopped."""
+    from ddtp import web
+    from ddtp.cli import logs
+
+    if console().json:
+        logs.configure("receiver")
+    else:
+        logs.configure("receiver", level=30)  # warnings; people read the rest in the inbox
+    return web.run(_serve(home_of(home), host, port))
+
+
+async def _serve(path: Path, host: str | None, port: int | None) -> int:
+    from urllib.parse import urlsplit
+
+    from chain.server import refreshed
+    from ddtp import web
+    from receiver.home import Home
+    from receiver.server import door, sweeping
+
+    async with web.Client() as client:
+        opened = await Home.open(path, os.environ, client=client)
+        try:
+            chosen = opened.settings
+            served = web.serve(
+                door(opened.desk, opened.retention),
+                host=host or chosen.host,
+                port=chosen.port if port is None else port,
+                names={urlsplit(chosen.endpoint).netloc},
+            )
+            async with (
+                served as server,
+                refreshed(opened.desk.view),
+                sweeping(opened.retention, chosen.sweep_seconds),
+            ):
+                stopped = web.until_stopped()
+                fields = {"schema": "ddtp.receiver.serve/1", "url": server.url}
+                console().result(fields, f"serving {server.url}")
+                return await stopped
+        finally:
+            opened.close()
