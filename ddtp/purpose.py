@@ -6,7 +6,7 @@ what lies above it, and one that is strict refuses.
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path as FilePath
@@ -109,10 +109,7 @@ def ceilings(own: FilePath) -> Mapping[str, Ceiling]:
 
 def excesses(request: Request, known: Mapping[str, Ceiling]) -> tuple[Excess, ...]:
     """Return all by which a request lies above the ceiling of its purpose; none if it does not."""
-    ceiling = known.get(request.purpose)
-    if ceiling is None:
-        return (Excess(key="purpose.unknown", asked=request.purpose, most=""),)
-    return tuple(dict.fromkeys(_excesses(request, ceiling)))
+    return _excesses(request.purpose, request.retention, request.wanted, known)
 
 
 def check_ceiling(request: Request, known: Mapping[str, Ceiling]) -> None:
@@ -121,10 +118,25 @@ def check_ceiling(request: Request, known: Mapping[str, Ceiling]) -> None:
     Raises:
         DDTPError: purpose.1, naming the first thing that lies above.
     """
-    for each in excesses(request, known):
+    check_asked(request.purpose, request.retention, request.wanted, known)
+
+
+def check_asked(
+    code: str, retention: int, wanted: Sequence[Want], known: Mapping[str, Ceiling]
+) -> None:
+    """Refuse what would make a request above the ceiling of a purpose.
+
+    Args:
+        code: The purpose.
+        retention: Seconds.
+
+    Raises:
+        DDTPError: purpose.1, naming the first thing that lies above.
+    """
+    for each in _excesses(code, retention, wanted, known):
         what = each.key.removeprefix("purpose.")
         most = f", {each.most} at most" if each.most else ""
-        raise DDTPError("purpose.1", f"{request.purpose}: {what} {each.asked}{most}")
+        raise DDTPError("purpose.1", f"{code}: {what} {each.asked}{most}")
 
 
 def name_of(path: Path) -> str:
@@ -146,11 +158,20 @@ def path_of(steps: list[object]) -> Path:
     return (KINDS[cast("str", kind)], *cast("list[str]", labels))
 
 
-def _excesses(request: Request, ceiling: Ceiling) -> Iterator[Excess]:
-    days = -(-request.retention // DAY)
+def _excesses(
+    code: str, retention: int, wanted: Sequence[Want], known: Mapping[str, Ceiling]
+) -> tuple[Excess, ...]:
+    ceiling = known.get(code)
+    if ceiling is None:
+        return (Excess(key="purpose.unknown", asked=code, most=""),)
+    return tuple(dict.fromkeys(_above_ceiling(retention, wanted, ceiling)))
+
+
+def _above_ceiling(retention: int, wanted: Sequence[Want], ceiling: Ceiling) -> Iterator[Excess]:
+    days = -(-retention // DAY)
     if days > ceiling.retention_days:
         yield Excess(key="purpose.retention", asked=str(days), most=str(ceiling.retention_days))
-    for want in request.wanted:
+    for want in wanted:
         for name in want.types:
             most = next((each for each in ceiling.records if name in each.types), None)
             if most is None:

@@ -405,6 +405,8 @@ def _basis_and_type_are_accepted(found: _Examined, one: _Package) -> None:
         raise DDTPError("policy.1", f"basis {statement.basis} is not accepted")
     if policy.issuers and statement.issuer not in policy.issuers:
         raise DDTPError("policy.2", f"records of {statement.issuer} are not accepted")
+    if policy.types and statement.type not in policy.types:
+        raise DDTPError("policy.4", f"{statement.type} is not accepted")
     asked = found.request
     if asked is not None and not any(_fits(want, statement) for want in asked.wanted):
         raise DDTPError("policy.3", f"{statement.type} of {statement.issuer} was not asked for")
@@ -448,6 +450,10 @@ def _items_are_in_the_tree(found: _Examined, one: _Package) -> None:
 
 
 def _required_items_are_there(found: _Examined, one: _Package) -> None:
+    most = found.case.policy.record_seconds
+    age = found.case.time - _newest_end(one)
+    if most is not None and age > most:
+        raise DDTPError("policy.5", f"the record is {age} seconds old, {most} at most")
     for want in _request(found).wanted:
         if not _meeting(found, want):
             raise DDTPError(
@@ -754,12 +760,16 @@ def _fits(want: Want, statement: Statement) -> bool:
 
 def _meets(want: Want, one: _Package, time: int) -> bool:
     """Say whether a package shows what a want requires, and is new enough."""
-    ends = [each.until for each in record.windows(one.presented.shown.indices, one.items)]
-    newest = max(ends, default=_statement(one).issued_at)
-    if time - newest > want.max_age:
+    if time - _newest_end(one) > want.max_age:
         return False
     paths = [item.path for item in one.items]
     return all(any(path[: len(asked)] == asked for path in paths) for asked in want.required)
+
+
+def _newest_end(one: _Package) -> int:
+    """Return until when the newest section that a package shows goes, else its issue."""
+    ends = (each.until for each in record.windows(one.presented.shown.indices, one.items))
+    return max(ends, default=_statement(one).issued_at)
 
 
 def _covers(want: Want, one: _Package) -> bool:

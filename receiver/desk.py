@@ -72,10 +72,12 @@ class Desk:
             session: SHA-256 of the token of the browser session that asks, for binding 1.
 
         Raises:
-            DDTPError: template.3, purpose.1, request.5, request.6.
+            DDTPError: template.3, purpose.1, request.5, request.6; policy.2, policy.4, policy.5,
+                the policy would refuse what is asked for.
             TrustError: network.5 to network.9, the network does not let us ask.
         """
         now = self.clock()
+        template.check_policy(self.policy)
         made = make(
             template,
             asking,

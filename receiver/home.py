@@ -10,7 +10,7 @@ card.ddtpcard                               for the network's governors
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -23,21 +23,20 @@ from ddtp import purpose, seal
 from ddtp.card import Card
 from ddtp.cli import files, keyfile, settings
 from ddtp.errors import ConflictError, DDTPError
-from ddtp.network import Level, MemberID, Network, Role
-from ddtp.policy import SKEW_SECONDS, STATUS_SECONDS, Policy
+from ddtp.network import MemberID, Network, Role
 from ddtp.web import Client
+from receiver import rules
 from receiver.cases import Cases
 from receiver.desk import Desk
 from receiver.folder import Folders
 from receiver.requests import Asker
 from receiver.retention import Retention, Terms
+from receiver.rules import COMMENTS as RULES
+from receiver.rules import POLICY, PURPOSES, TEMPLATES, Rules
 from receiver.uploads import Limits
 
-POLICY: Final = "policy.toml"
-PURPOSES: Final = "purposes.toml"
 USE_SECRET: Final = "keys/use.secret"  # noqa: S105 - where it lies, not what it is
 IDENTITY: Final = "keys/desk.identity"
-TEMPLATES: Final = "templates"
 CASES: Final = "cases"
 DAY: Final = 86_400
 MIB: Final = 2**20
@@ -78,45 +77,6 @@ class Settings:
     def __post_init__(self) -> None:
         if self.proof_days < 0 or self.sweep_seconds < 1 or self.document_mib < 1:
             raise ValueError("proof_days is 0 or more, sweep_seconds and document_mib 1 or more")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What policy.toml may say.
-
-    Attributes:
-        level: How firmly a registration must stand: signed, witnessed or anchored.
-        status_seconds: How old a status may be.
-        skew_seconds: How far clocks may differ.
-        bases: Accepted bases: own-record, witnessed-by-notary, uploaded-by-holder.
-        issuers: Member ids that are accepted; none for every member that may issue.
-    """
-
-    level: str = "signed"
-    status_seconds: int = STATUS_SECONDS
-    skew_seconds: int = SKEW_SECONDS
-    bases: tuple[str, ...] = ("own-record",)
-    issuers: tuple[str, ...] = ()
-
-    def policy(self) -> Policy:
-        """Return the policy that these rules say.
-
-        Raises:
-            DDTPError: cli.10, a word or number that is none.
-        """
-        try:
-            return Policy(
-                level=Level[self.level.upper()],
-                status_seconds=self.status_seconds,
-                skew_seconds=self.skew_seconds,
-                bases=frozenset(BASES.index(each) + 1 for each in self.bases),
-                issuers=frozenset(self.issuers),
-            )
-        except (KeyError, ValueError) as error:
-            raise DDTPError("cli.10", f"{POLICY}: {error}") from error
-
-
-BASES: Final = ("own-record", "witnessed-by-notary", "uploaded-by-holder")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +127,7 @@ class Home:
             view=view,
             cases=Cases(path / "cases.sqlite"),
             folders=Folders(path / CASES, _identity(path)),
-            policy=read_rules(path, environ).policy(),
+            policy=rules.read(path, environ).policy(),
             limits=Limits(
                 files=chosen.document_files,
                 total=chosen.document_mib * MIB,
@@ -218,7 +178,7 @@ def create(
     keyfile.ensure_secret(path / USE_SECRET)
     if not (path / IDENTITY).exists():
         files.write_secret(path / IDENTITY, seal.new_identity().encode())
-    files.write(path / POLICY, settings.encode(Rules(), _COMMENTS), force=True)
+    files.write(path / POLICY, settings.encode(Rules(), RULES), force=True)
     chosen = Settings(
         member=asked.member, endpoint=asked.endpoint, network_source=source, log=log, port=port
     )
@@ -234,21 +194,8 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     """
     if not (path / SETTINGS).is_file():
         raise DDTPError("desk.1", f"{path} is no receiver's home; make one with init")
-    of_policy = {f"DDTP_RECEIVER__{each.name.upper()}" for each in fields(Rules)}
-    own = {name: value for name, value in environ.items() if name not in of_policy}
+    own = {name: value for name, value in environ.items() if name not in rules.VARIABLES}
     return settings.read(Settings, "receiver", path / SETTINGS, own)
-
-
-def read_rules(path: Path, environ: Mapping[str, str]) -> Rules:
-    """Return what a home's policy.toml says.
-
-    Raises:
-        DDTPError: cli.10.
-    """
-    names = {f"DDTP_RECEIVER__{each.name.upper()}" for each in fields(Rules)}
-    own = {name: value for name, value in environ.items() if name in names}
-    file = path / POLICY
-    return settings.read(Rules, "receiver", file if file.is_file() else None, own)
 
 
 def _asker(path: Path, chosen: Settings, known: Network) -> Asker:
@@ -279,9 +226,4 @@ _COMMENTS: Final = {
     "proof_days": "Days that request, grants and receipt are kept after contents are erased.",
     "proof_law": "The law by which they are; an erasure names it.",
     "sweep_seconds": "How often what is over is erased.",
-    "level": "How firmly a registration must stand: signed, witnessed or anchored.",
-    "status_seconds": "How old the proof that nothing was withdrawn may be.",
-    "skew_seconds": "How far clocks may differ, at most 900.",
-    "bases": "Accepted: own-record, witnessed-by-notary, uploaded-by-holder.",
-    "issuers": "Member ids that are accepted; none for every member that may issue.",
 }

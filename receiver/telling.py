@@ -25,11 +25,11 @@ from ddtp.seal import recipient_of, seal
 from receiver import report
 from receiver.home import Home
 from receiver.rows import Asked
+from receiver.rules import TYPES
 
 EVIDENCE: Final = "case.ddtpev"
 SEALED: Final = "case.ddtpev.age"
 CONTENTS: Final = "contents.json"
-TYPES: Final = "types"
 MATTER_GONE: Final = ""
 
 

@@ -15,7 +15,8 @@ from typing import Any, Final, Self, cast
 from ddtp import words
 from ddtp.errors import DDTPError, MalformedError
 from ddtp.network import MemberID
-from ddtp.purpose import path_of
+from ddtp.policy import Policy
+from ddtp.purpose import Ceiling, check_asked, path_of
 from ddtp.record import Path as ItemPath
 from ddtp.request import COUNTER, NO_BINDING, SAME_DEVICE, Span, Want
 
@@ -111,6 +112,11 @@ class Template:
         if not 0 < self.retention_days <= 30 * 366 or not 0 < self.valid_hours <= 90 * 24:
             raise ValueError("a retention is from 1 day to 30 years, a validity 1 hour to 90 days")
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The record types that it asks for, each once."""
+        return tuple(dict.fromkeys(name for each in self.wanted for name in each.types))
+
     @classmethod
     def load(cls, name: str, text: str) -> Self:
         """Return the template that a TOML text describes.
@@ -138,6 +144,32 @@ class Template:
             raise DDTPError("template.3", f"kept {retention} s, {self.retention_days} days at most")
         if valid > self.valid_hours * HOUR:
             raise DDTPError("template.3", f"open {valid} s, {self.valid_hours} hours at most")
+
+    def check_policy(self, policy: Policy) -> None:
+        """Refuse a template that asks for what the policy would refuse.
+
+        Raises:
+            DDTPError: policy.2, policy.4, policy.5.
+        """
+        for each in self.wanted:
+            for name in each.types if policy.types else ():
+                if name not in policy.types:
+                    raise DDTPError("policy.4", f"{self.name} asks for {name}")
+            for issuer in each.issuers if policy.issuers else ():
+                if issuer not in policy.issuers:
+                    raise DDTPError("policy.2", f"{self.name} asks for records of {issuer}")
+            most, age = policy.record_seconds, each.max_age_days * DAY
+            if most is not None and age > most:
+                raise DDTPError("policy.5", f"{self.name}: a record may be {age} s old, not {most}")
+
+    def check_ceiling(self, known: Mapping[str, Ceiling], now: int) -> None:
+        """Refuse a template that asks for more than its purpose needs.
+
+        Raises:
+            DDTPError: purpose.1.
+        """
+        wanted = [each.want(now) for each in self.wanted]
+        check_asked(self.purpose, self.retention_days * DAY, wanted, known)
 
 
 def names(own: Path) -> tuple[str, ...]:

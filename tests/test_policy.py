@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ddtp import record
 from ddtp.errors import Outcome
 from ddtp.network import Level
 from ddtp.policy import Policy
@@ -54,11 +55,12 @@ def test_policy_3_refuses_a_record_that_was_not_asked_for() -> None:
         {"status_seconds": 0},
         {"bases": frozenset({0})},
         {"bases": frozenset({1, 4})},
+        {"record_seconds": 0},
     ],
     ids=str,
 )
 def test_a_policy_that_makes_no_sense_is_our_own_fault(fields: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"skew|basis"):
+    with pytest.raises(ValueError, match=r"skew|basis|age"):
         Policy(**fields)  # type: ignore[arg-type]  # the names of its fields
 
 
@@ -70,3 +72,28 @@ def test_a_skew_is_at_most_900_seconds(skew: int) -> None:
 def test_a_policy_asks_for_witnesses_by_its_level() -> None:
     case = builders.transfer(witnessed=True, policy=Policy(level=Level.WITNESSED)).case
     assert examine(case).outcome is Outcome.VERIFIED
+
+
+def eleventh_check(policy: Policy) -> tuple[Result, str | None]:
+    """Return what became of verify.11 and the rule that broke."""
+    [found] = [
+        each for each in examine(replace(CASE, policy=policy)).checks if each.rule == "verify.11"
+    ]
+    return found.result, found.broken
+
+
+def test_a_named_type_is_accepted() -> None:
+    policy = Policy(types=frozenset({"bank-statement/1", "payslip/1"}))
+    assert fourth_check(policy) == (Result.PASSED, None)
+
+
+def test_policy_4_refuses_a_type_that_is_not_named() -> None:
+    assert fourth_check(Policy(types=frozenset({"payslip/1"}))) == (Result.FAILED, "policy.4")
+
+
+def test_policy_5_refuses_a_record_that_is_older_by_a_second() -> None:
+    shown = CASE.packages[0].shown
+    ends = [each.until for each in record.windows(shown.indices, record.open_items(shown.leaves))]
+    age = CASE.now - max(ends, default=builders.ISSUED_AT)
+    assert eleventh_check(Policy(record_seconds=age)) == (Result.PASSED, None)
+    assert eleventh_check(Policy(record_seconds=age - 1)) == (Result.FAILED, "policy.5")

@@ -34,14 +34,15 @@ from ddtp.request import Request, Span
 from ddtp.transfer import Event, State
 from ddtp.verify import contents, examine
 from ddtp.web import Client
-from receiver import arrival, templates
+from receiver import arrival, rules, templates
 from receiver import home as homes
 from receiver.cases import MAX_GRANTS, Cases
 from receiver.desk import return_code
-from receiver.home import Home, Rules
+from receiver.home import Home
 from receiver.requests import Asking, id_of, link_of
 from receiver.retention import Gone, Terms
 from receiver.rows import Acceptance, Asked
+from receiver.rules import Rules
 from receiver.telling import evidence_file, export, joined
 from receiver.templates import DAY, Period, Template
 from tests import builders
@@ -261,15 +262,15 @@ def test_a_card_asks_for_the_role_of_a_receiver(tmp_path: Path) -> None:
 def test_settings_and_policy_as_written_can_be_read(tmp_path: Path) -> None:
     make_home(tmp_path / "lender")
     chosen = homes.read_settings(tmp_path / "lender", {"DDTP_RECEIVER__LEVEL": "witnessed"})
-    rules = homes.read_rules(tmp_path / "lender", {"DDTP_RECEIVER__LEVEL": "witnessed"})
+    said = rules.read(tmp_path / "lender", {"DDTP_RECEIVER__LEVEL": "witnessed"})
     assert (chosen.member, chosen.proof_days) == (RECEIVER, 365)
-    assert (rules.level, rules.policy().bases) == ("witnessed", frozenset({1}))
+    assert (said.level, said.policy().bases) == ("witnessed", frozenset({1}))
 
 
-@pytest.mark.parametrize("rules", [Rules(level="maybe"), Rules(bases=("rumour",))])
-def test_a_policy_of_unknown_words_is_refused(rules: Rules) -> None:
+@pytest.mark.parametrize("said", [Rules(level="maybe"), Rules(bases=("rumour",))])
+def test_a_policy_of_unknown_words_is_refused(said: Rules) -> None:
     with pytest.raises(DDTPError) as refused:
-        rules.policy()
+        said.policy()
     assert refused.value.rule == "cli.10"
 
 

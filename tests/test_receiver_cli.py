@@ -19,7 +19,7 @@ from ddtp.request import Request, code_of
 from ddtp.web import Client, application, serve
 from receiver.cli import receiver
 from tests import builders
-from tests.lending import MATTER, Lending, make_home, opened, prepare
+from tests.lending import MATTER, TEMPLATE, Lending, make_home, opened, prepare
 
 ROOT = Path(__file__).parents[1]
 
@@ -174,6 +174,47 @@ def test_the_policy_and_the_templates_are_shown(shell: Shell) -> None:
     assert done.json["policy"]["level"] == "signed"
     names = [each["name"] for each in done.json["templates"]]
     assert names == ["file", "mortgage", "proof-of-assets", "statement"]
+
+
+def test_rules_that_fit_together_are_said_to(shell: Shell) -> None:
+    done = shell.run("policy", "check", "--json")
+    assert (done.code, done.json["problems"]) == (0, [])
+
+
+def test_all_that_is_wrong_with_the_rules_is_said_at_once(shell: Shell) -> None:
+    (shell.home / "policy.toml").write_text(
+        'types = ["bank-statement/1", "payslip/1"]\nrecord_days = 62\n', encoding="utf-8"
+    )
+    (shell.home / "templates" / "curious.toml").write_text(
+        TEMPLATE.replace("retention_days = 180", "retention_days = 900"), encoding="utf-8"
+    )
+    (shell.home / "templates" / "broken.toml").write_text("[", encoding="utf-8")
+    done = shell.run("policy", "check", "--json")
+    assert done.code == 1
+    assert [(each["place"], each["rule"]) for each in done.json["problems"]] == [
+        ("policy.toml", "type.2"),
+        ("templates/broken.toml", "template.1"),
+        ("templates/curious.toml", "policy.5"),
+        ("templates/curious.toml", "purpose.1"),
+        ("templates/file.toml", "policy.4"),
+        ("templates/proof-of-assets.toml", "policy.4"),
+        ("templates/statement.toml", "policy.5"),
+    ]
+
+
+def test_a_policy_that_cannot_be_read_is_a_problem_too(shell: Shell) -> None:
+    (shell.home / "policy.toml").write_text("levl = 1\n", encoding="utf-8")
+    done = shell.run("policy", "check")
+    assert done.code == 1
+    assert "did you mean level?" in done.out
+
+
+def test_nothing_is_asked_that_the_policy_would_refuse(shell: Shell) -> None:
+    (shell.home / "policy.toml").write_text('types = ["file/1"]\n', encoding="utf-8")
+    done = ask(shell)
+    assert done.code == 1
+    assert "type-not-accepted" in done.err
+    assert shell.run("request", "list", "--json").json["cases"] == []
 
 
 def test_a_wrong_policy_is_refused(shell: Shell) -> None:

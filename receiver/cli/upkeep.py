@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddtp.cli import console, safe
+from ddtp import words
+from ddtp.cli import console, exits, safe
 from receiver.cli.group import HOME, home_of, receiver, with_home
 
 if TYPE_CHECKING:
@@ -39,34 +40,61 @@ def policy_show(*, home: Path | None) -> None:
     """Show the policy in force and the templates."""
     from dataclasses import asdict
 
-    from receiver import templates
-    from receiver.home import TEMPLATES, read_rules, read_settings
+    from receiver import rules, templates
+    from receiver.home import read_settings
 
     path = home_of(home)
     read_settings(path, os.environ)
-    rules = read_rules(path, os.environ)
-    rules.policy()
-    own = path / TEMPLATES
+    said = rules.read(path, os.environ)
+    said.policy()
+    own = path / rules.TEMPLATES
     found = [templates.find(name, own) for name in templates.names(own)]
     language = console().language
     fields: dict[str, object] = {
         "schema": "ddtp.receiver.policy/1",
-        "policy": asdict(rules),
+        "policy": asdict(said),
         "templates": [
             {
                 "name": each.name,
                 "purpose": each.purpose,
                 "sentence": each.sentences[language],
-                "types": [name for wanted in each.wanted for name in wanted.types],
+                "types": list(each.types),
                 "retention_days": each.retention_days,
                 "valid_hours": each.valid_hours,
             }
             for each in found
         ],
     }
-    lines = [f"{name}: {_words(value)}" for name, value in asdict(rules).items()]
+    lines = [f"{name}: {_words(value)}" for name, value in asdict(said).items()]
     lines += [f"{each.name}  {each.purpose}  {safe(each.sentences[language])}" for each in found]
     console().result(fields, "\n".join(lines))
+
+
+@policy.command(
+    "check",
+    epilog="\b\nExample: ddtp receiver policy check",
+)
+@HOME
+def policy_check(*, home: Path | None) -> int:
+    """Say what in policy, purposes and templates would not work together; exit code 1 if any."""
+    import time
+
+    from receiver import rules
+    from receiver.home import read_settings
+
+    path = home_of(home)
+    read_settings(path, os.environ)
+    found = rules.problems(path, os.environ, int(time.time()))
+    language = console().language
+    rows = [{"place": each.place, "rule": each.rule, "detail": each.detail} for each in found]
+    lines = [
+        f"{each.place}: {words.refusal(each.rule).sentence_in(language)} "
+        f"({each.rule}: {safe(each.detail)})"
+        for each in found
+    ]
+    fields = {"schema": "ddtp.receiver.policy-check/1", "problems": rows}
+    console().result(fields, "\n".join(lines) or console().say("receiver.rules_fit"))
+    return exits.NEGATIVE if found else exits.OK
 
 
 def _words(value: object) -> str:
