@@ -180,13 +180,15 @@ def _payload_start(data: bytes, kind: str, payload: type) -> int:
 
 def _split(data: bytes, kind: str) -> tuple[KeyID, bytes, bytes]:
     """Return the key, the payload, and what was signed."""
-    payload = data[_payload_start(data, kind, bytes) : -_TAIL_BYTES]
+    start = _payload_start(data, kind, bytes)
+    payload = data[start:-_TAIL_BYTES]
     size = len(payload)
     head = 1 if size <= 24 else 2 if size <= 257 else 3 if size <= 65538 else 5
     if payload[:head] != encoding.head(2, size - head):
         _refuse(data, kind, bytes)
-    key_id = KeyID(data[_KID_START:_KID_END])
-    return key_id, payload[head:], _signed_bytes(kind, key_id, payload)
+    # What was signed begins with the protected header, as it stands between tag and payload.
+    signed = _CONTEXT + data[2 : start - len(_UNPROTECTED)] + _NO_EXTERNAL + payload
+    return KeyID(data[_KID_START:_KID_END]), payload[head:], signed
 
 
 def _check_signature(key_id: KeyID, signature: bytes, signed: bytes, kind: str) -> None:

@@ -6,6 +6,8 @@ revoked as of a checkpoint. Checking needs the network statement and nothing els
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
+from struct import iter_unpack
 from typing import Final, Self, cast
 
 from ddtp import encoding, entry, merkle, status
@@ -16,6 +18,7 @@ from ddtp.network import Head, Level
 from ddtp.note import Checkpoint
 
 HASH_BYTES: Final = 32
+_HASH: Final = f"{HASH_BYTES}s"
 MAX_PATH: Final = 64
 
 
@@ -215,4 +218,4 @@ def cut(data: bytes, most: int = MAX_PATH) -> tuple[bytes, ...]:
     """
     if len(data) % HASH_BYTES or len(data) > most * HASH_BYTES:
         raise MalformedError("evidence.1", f"{len(data)} bytes are not at most {most} hashes")
-    return tuple([data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES)])
+    return tuple(chain.from_iterable(iter_unpack(_HASH, data)))

@@ -289,21 +289,23 @@ def _fold(
     found = b""
     waiting: list[bytes] = []
     # How far up the way to the next leaf turns off; before the first and after the last: the root.
-    turns = [height, *((a ^ b).bit_length() - 1 for a, b in pairwise(indices)), height]
+    turns = [height, *[(a ^ b).bit_length() - 1 for a, b in pairwise(indices)], height]
     try:
-        for index, leaf, entered, left in zip(indices, leaves, turns, turns[1:], strict=False):
+        for index, found, entered, left in zip(indices, leaves, turns, turns[1:], strict=False):
             # The hashes left of this leaf, from the top down to where it branches off.
             lefts = (index & ((1 << entered) - 1)).bit_count()
             if lefts:
                 waiting += proof[used : used + lefts]
                 used += lefts
-            found = leaf
-            for level in range(left):
-                if index >> level & 1:
+            last = size - 1
+            for _ in range(left):
+                if index & 1:
                     found = hash_(b"\x01" + waiting.pop() + found).digest()
-                elif (index >> level) + 1 << level < size:
+                elif index < last:
                     found = hash_(b"\x01" + found + proof[used]).digest()
                     used += 1
+                index >>= 1
+                last >>= 1
             waiting.append(found)
     except IndexError:
         raise ProofError("merkle.2", f"the proof has only {len(proof)} hashes") from None

@@ -6,6 +6,7 @@ all leaves and the evidence; what a holder shows of it is ddtp.presentation.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Self
 
 from ddtp import cose, encoding, entry, labels, merkle, record
@@ -123,6 +124,7 @@ class Statement:
             )
 
 
+@lru_cache(maxsize=256)
 def check_type_name(name: str) -> None:
     """Refuse what is not a record type and version, "bank-statement/1".
 

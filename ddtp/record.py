@@ -9,7 +9,7 @@ is ddtp.record_type, who signed the tree is ddtp.package.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from ddtp import encoding
 from ddtp.encoding import Value
@@ -27,6 +27,7 @@ MAX_LEAVES: Final = 2**24
 MAX_LABEL_BYTES: Final = 200
 MAX_PATH: Final = 8
 _TEXT: Final = frozenset({str})
+_TOGETHER: Final = 64  # leaves read at once: so few of usual items are small input
 
 Path = tuple[int | str, ...]
 Row = Mapping[str, Value]
@@ -85,13 +86,9 @@ class Item(NamedTuple):
         """Return the item that a leaf holds.
 
         Raises:
-            MalformedError: cbor.1 to cbor.7, or record.1: not [salt, path, value].
+            MalformedError: cbor.1 to cbor.7; record.1, it is not [salt, path, value]; record.2.
         """
-        return cls.of(encoding.decode(leaf))
-
-    @classmethod
-    def of(cls, value: Value) -> Self:
-        """Return the item that a decoded leaf is, or refuse it (record.1, record.2)."""
+        value = encoding.decode(leaf)
         if type(value) is not list or len(value) != 3:
             raise MalformedError("record.1", "an item is [salt, path, value]")
         salt, path, content = value
@@ -104,12 +101,50 @@ class Item(NamedTuple):
 
 
 def open_items(leaves: Sequence[bytes]) -> tuple[Item, ...]:
-    """Return the items that leaves hold: `Item.open` of each, in half the time.
+    """Return the items that leaves hold: `Item.open` of each, in a third of the time.
 
     Raises:
         MalformedError: As `Item.open`.
     """
-    return tuple(map(Item.of, encoding.decode_all(leaves)))
+    found: list[Item] = []
+    for start in range(0, len(leaves), _TOGETHER):
+        some = leaves[start : start + _TOGETHER]
+        found += _open_together(some) or map(Item.open, some)
+    return tuple(found)
+
+
+def _open_together(leaves: Sequence[bytes]) -> list[Item] | None:
+    """Return the items of leaves that are read as one array, None where that will not do."""
+    values: list[Any] | None = encoding.read_together(leaves)
+    if values is None:
+        return None
+    found = []
+    try:
+        for leaf, (salt, steps, value) in zip(leaves, values, strict=True):
+            # The leaf has the length of a salt, a path that it holds itself, and the value; and
+            # they are what was read. So no item read is shorter than its leaf: none is longer.
+            length = encoding.length(value)
+            end = len(leaf) - length
+            path = _path(leaf[_SALT_END:end])
+            if length < 0 or end < _SALT_END or type(salt) is not bytes or len(salt) != SALT_BYTES:
+                return None
+            if tuple(steps) != path or not _fits(path[0], value):
+                return None
+            found.append(Item(salt, path, value))
+    except (TypeError, ValueError, MalformedError):
+        return None
+    return found
+
+
+# Paths say nothing about a person, and come again with every record of a type.
+@lru_cache(maxsize=4096)
+def _path(data: bytes) -> Path:
+    """Return the path that these bytes encode."""
+    steps = encoding.decode(data)
+    if type(steps) is not list:
+        raise MalformedError("record.1", "a path is an array")
+    _check_path(steps)
+    return tuple(steps)  # type: ignore[arg-type]  # just checked
 
 
 def items(record: Record, salts: bytes) -> Iterator[Item]:
@@ -150,6 +185,7 @@ def leaves(record: Record, salts: bytes) -> tuple[bytes, ...]:
 
 
 _START: Final = b"\x83\x50"  # an array of three, the first a byte string of 16
+_SALT_END: Final = len(_START) + SALT_BYTES
 
 
 def _cut(salts: bytes, size: int) -> list[bytes]:
@@ -326,29 +362,45 @@ def document_of(item: Item) -> Document:
 
 
 def _check_shape(path: Sequence[Value], value: Value) -> None:
-    """Refuse a path or a value that is of none of the five kinds (rule record.2)."""
+    """Refuse a path and a value that are of none of the five kinds of item (rule record.2)."""
+    _check_path(path)
+    if not _fits(path[0], value):
+        raise MalformedError("record.2", "a value is not of the kind that its path says")
+
+
+def _check_path(path: Sequence[Value]) -> None:
+    """Refuse a path of none of the five kinds (rule record.2)."""
     if not 2 <= len(path) <= MAX_PATH or type(path[0]) is not int:
         raise MalformedError("record.2", "a path begins with its kind and has 2 to 8 steps")
-    kind = path[0]
+    kind, steps = path[0], path[1:]
     if kind == CLAIM:
-        fits = value is not None and _are_labels(path[1:])
-    elif kind == ROW:
-        fits = len(path) == 4 and _are_labels(path[1:3]) and _is_count(path[3])
-        fits = fits and type(value) is dict
-        fits = fits and _TEXT.issuperset(map(type, value))  # type: ignore[arg-type]  # a map
+        fits = _are_labels(steps)
     elif kind == SECTION:
-        fits = len(path) == 3 and _are_labels(path[1:])
-        fits = fits and type(value) is list and len(value) == 3 and all(map(_is_count, value))
-        fits = fits and value[1] < value[2]  # type: ignore[index, operator]  # just checked
+        fits = len(steps) == 2 and _are_labels(steps)
+    elif kind == ROW:
+        fits = len(steps) == 3 and _are_labels(steps[:2]) and _is_count(steps[2])
     elif kind == DOCUMENT:
-        fits = len(path) == 2 and _are_labels(path[1:])
-        fits = fits and type(value) is list and len(value) == 3
-        fits = fits and type(value[0]) is str and _is_count(value[1])  # type: ignore[index]
-        fits = fits and type(value[2]) is bytes and len(value[2]) == 32  # type: ignore[index]
+        fits = len(steps) == 1 and _are_labels(steps)
     else:
-        fits = kind == FILLER and len(path) == 2 and _is_count(path[1]) and value is None
+        fits = kind == FILLER and len(steps) == 1 and _is_count(steps[0])
     if not fits:
-        raise MalformedError("record.2", "path and value are of no kind of item")
+        raise MalformedError("record.2", "a path is of no kind of item")
+
+
+def _fits(kind: Value, value: Value) -> bool:
+    """Say whether a value can be that of an item of this kind."""
+    if kind == CLAIM:
+        return value is not None
+    if kind == ROW:
+        return type(value) is dict and _TEXT.issuperset(map(type, value))
+    if kind == FILLER:
+        return value is None
+    if type(value) is not list or len(value) != 3:
+        return False
+    first, second, third = value
+    if kind == SECTION:
+        return all(map(_is_count, value)) and second < third  # type: ignore[operator]  # numbers
+    return type(first) is str and _is_count(second) and type(third) is bytes and len(third) == 32
 
 
 def _are_labels(steps: Sequence[Value]) -> bool:

@@ -55,52 +55,27 @@ def test_decode_inverts_encode(value: Value) -> None:
     assert encoding.decode(encoding.encode(value), depth=64) == value
 
 
-def each_decoded(parts: list[bytes]) -> list[Value]:
-    return [encoding.decode(part) for part in parts]
+@given(values.map(encoding.encode))
+def test_the_length_is_that_of_the_encoding(data: bytes) -> None:
+    assert encoding.length(encoding.decode(data, depth=64)) == len(data)
 
 
-def both_ways(parts: list[bytes]) -> None:
-    """Parts decoded together give the values, or the rule, of parts decoded one by one."""
-    found: list[list[Value]] = []
-    one_by_one = malformed_rule(lambda: found.append(each_decoded(parts)))
-    together = malformed_rule(lambda: found.append(list(encoding.decode_all(parts))))
-    assert together == one_by_one
-    assert not found or repr(found[0]) == repr(found[1])  # repr tells true from 1
+@pytest.mark.parametrize(
+    "value",
+    [1.5, {-1: 0}, {1: 0, "a": 0}, {2: 0, 1: 0}, {True: 0}, 2**64, [(1,)]],
+    ids=["float", "negative", "mixed", "order", "true", "large", "tuple"],
+)
+def test_what_has_no_encoding_has_no_length(value: Value) -> None:
+    assert encoding.length(value) == -1
 
 
-some_parts = st.lists(values.map(encoding.encode), max_size=6)
+def test_parts_read_together_are_as_many() -> None:
+    assert encoding.read_together([b"\x01", b"\x81\x02"]) == [1, [2]]
+    assert encoding.read_together([b"\x01", b""]) is None
 
 
-@given(some_parts)
-@example([])
-@example([b"\x00"] * 300)
-@example([b"\x81" * 15 + b"\x81\x00"])
-@example([b"\x00", b"\x81" * 16 + b"\x81\x00"])
-def test_parts_together_are_each_part(parts: list[bytes]) -> None:
-    both_ways(parts)
-
-
-@given(st.lists(st.binary(max_size=8), max_size=6))
-@example([b"\x01\x02", b""])
-@example([b"\x81", b"\x01\x02"])
-@example([b"\x18\x01", b"\x02"])
-@example([b"\x98", b"\x01\x02"])
-@example([b"\xf9\x00\x00", b"\x00"])
-@example([b"\xa2\x02\x00\x01\x00", b"\x00"])
-def test_any_parts_together_are_each_part(parts: list[bytes]) -> None:
-    both_ways(parts)
-
-
-@given(some_parts, st.data())
-def test_parts_cut_elsewhere_are_each_part(parts: list[bytes], data: st.DataObject) -> None:
-    joined = b"".join(parts)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(joined)), max_size=6)))
-    shifted = [joined[a:b] for a, b in zip([0, *cuts], [*cuts, len(joined)], strict=True)]
-    both_ways(shifted)
-
-
-def test_parts_too_large_to_read_together_are_each_part() -> None:
-    both_ways([encoding.encode(bytes(size)) for size in (10, 20_000, 30)])
+def test_parts_too_large_are_not_read_together() -> None:
+    assert encoding.read_together([encoding.encode(bytes(20_000))]) is None
 
 
 @given(st.lists(values, max_size=300))

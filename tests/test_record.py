@@ -6,6 +6,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,6 +135,49 @@ def test_items_opened_together_are_refused_by_the_rule_of_the_first(
     leaves = [*(item.leaf() for item in ITEMS), *wrong]
     expected = malformed_rule(lambda: Item.open(wrong[0]))
     assert malformed_rule(lambda: record.open_items(leaves)) == expected
+
+
+def both_ways(leaves: list[bytes]) -> None:
+    """Leaves opened together give the items, or the rule, of leaves opened one by one."""
+    found: list[tuple[Item, ...]] = []
+    one_by_one = malformed_rule(lambda: found.append(tuple(map(Item.open, leaves))))
+    together = malformed_rule(lambda: found.append(record.open_items(leaves)))
+    assert together == one_by_one
+    assert not found or repr(found[0]) == repr(found[1])  # repr tells true from 1
+
+
+# A value longer than it needs, which ends in the next leaf, and a next leaf that reads as an
+# item from there too: each has the length of the item that is read.
+CROSSING = [
+    b"\x83\x50" + bytes(16) + bytes.fromhex("8200616b1b00000000"),
+    b"\x83\x50" + bytes.fromhex("0000 8350") + bytes(12) + bytes.fromhex("820065c28200616107"),
+]
+
+
+@given(st.lists(st.sampled_from(ITEMS).map(Item.leaf), max_size=6), st.data())
+def test_leaves_cut_elsewhere_are_each_leaf(leaves: list[bytes], data: st.DataObject) -> None:
+    joined = b"".join(leaves)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(joined)), max_size=6)))
+    both_ways([joined[a:b] for a, b in zip([0, *cuts], [*cuts, len(joined)], strict=True)])
+
+
+@pytest.mark.parametrize(
+    "leaves",
+    [
+        CROSSING,
+        [ITEMS[0].leaf()] * 300,
+        [leaf([0, "a"], 1), leaf([False, "a"], 1)],
+        [leaf([0, "a"], 1), cbor2.dumps([SALT, [0.0, "a"], 1])],
+        [leaf([2, "t", "p", 1], {}), leaf([2, "t", "p", True], {})],
+        [leaf([0, "a"], 1), cbor2.dumps([SALT, {0: 1, "a": 2}, 1])],
+        [cbor2.dumps([SALT, [0, "a"], 1.5]), leaf([0, "b"], 1)],
+        [leaf([0, "a"], "x" * 20_000), leaf([0, "b"], 1)],
+        [leaf([0, "a"], 1)[:-1], b"\x01" + leaf([0, "b"], 1)],
+        [leaf([0, "a"], 1)[:-1] + b"\x18\x01", leaf([0, "b"], 1)],
+    ],
+)
+def test_leaves_opened_together_are_each_leaf(leaves: list[bytes]) -> None:
+    both_ways(leaves)
 
 
 @given(st.binary(max_size=200))
