@@ -14,6 +14,7 @@ from typing import Final
 
 from chain.view import View
 from ddtp import encoding, evidence_file, record, request, verify, words
+from ddtp.breach import Breach
 from ddtp.cli import beside, exits
 from ddtp.conviction import Conviction
 from ddtp.errors import DDTPError, MalformedError, Outcome, Unanswered
@@ -39,7 +40,7 @@ class Finding:
     """What became of one file.
 
     Attributes:
-        kind: package, request, network, evidence, conviction, or unknown.
+        kind: package, request, network, evidence, conviction, breach, or unknown.
         outcome: None for what is no file of ours.
         exit: Exit code for this file alone.
         verdict: The checks, where there are any.
@@ -98,6 +99,7 @@ _KINDS: Final = {
     "request": "signed request of DDTP/1",
     "network": "network file",
     "conviction": "conviction file",
+    "breach": "breach file",
 }
 
 
@@ -145,10 +147,18 @@ def _check_conviction(view: View, data: bytes) -> str:
     return f"convicts the log {log.origin} of {log.operator}: two trees of {shown.size} entries"
 
 
+def _check_breach(view: View, data: bytes) -> str:
+    shown = Breach.decode(data)
+    log = shown.check(view.network)
+    entries = ", ".join(str(each.index) for each in shown.shown)
+    return f"convicts the log {log.origin} of {log.operator}: {shown.rule} at {entries}"
+
+
 _SAYS: Final = {
     "request": _check_request,
     "network": _check_network,
     "conviction": _check_conviction,
+    "breach": _check_breach,
 }
 
 

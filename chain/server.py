@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chain.client import encode_path
-from chain.log import Log
+from chain.registry import Registry
 from chain.view import View
 from ddtp import encoding, http
 from ddtp.errors import MalformedError
@@ -24,17 +24,29 @@ MAX_SUBMISSION: Final = 1024 * http.KIB
 _MOST_DIGITS: Final = 19
 
 
+# A complete tile never changes; a partial one is soon not asked for any more.
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+FOR_A_MINUTE: Final = "public, max-age=60"
+
+
+def reading(log: Registry) -> dict[Route, Handler]:
+    """Return the handler of each route by which a log, or a copy of it, is read."""
+    return Front(log).reading()
+
+
 @dataclass(frozen=True, slots=True)
 class Front:
     """Handlers over one log."""
 
-    log: Log
+    log: Registry
 
     def handlers(self) -> dict[Route, Handler]:
         """Return the handler of each route of a log."""
+        return {http.SUBMIT: self.submit, http.REVOKE: self.revoke, **self.reading()}
+
+    def reading(self) -> dict[Route, Handler]:
+        """Return the handler of each route that only reads."""
         return {
-            http.SUBMIT: self.submit,
-            http.REVOKE: self.revoke,
             http.CHECKPOINT: self.checkpoint,
             http.TILE: self.tile,
             http.LOOK_UP: self.look_up,
@@ -60,7 +72,9 @@ class Front:
 
     async def tile(self, request: Request) -> Response:
         """Return a tile: GET /tile/{path}."""
-        return reply(await self.log.tile(request.match_info["path"]))
+        path = request.match_info["path"]
+        found = await self.log.tile(path)
+        return reply(found, Cache_Control=FOR_A_MINUTE if ".p/" in path else FOR_EVER)
 
     async def look_up(self, request: Request) -> Response:
         """Return the entries of a herd: GET /entries/{prefix}."""

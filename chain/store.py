@@ -5,7 +5,9 @@ each write, so that the same one is found again; it tells as well who used or re
 entry, and which entries are of one herd.
 """
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
 
@@ -13,13 +15,14 @@ from chain import database
 from chain.database import Connection, DatabaseError
 from chain.guard import SLOTS, Guard
 from chain.tree import WIDTH, Shelf, StatusTree, Tile, Tree
-from ddtp import merkle, note
+from ddtp import entry, merkle, note
+from ddtp.entry import Entry, Granted, Issued, Revoked, Used
 from ddtp.errors import DDTPError, StorageError
 from ddtp.keys import KeyID
 from ddtp.note import Checkpoint
 
 FILE: Final = "log.sqlite"
-_SCHEMA: Final = """
+SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS writes (write BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tiles (level INTEGER, number INTEGER, hashes BLOB NOT NULL,
@@ -36,7 +39,9 @@ _KNOWN: Final = "SELECT write, number FROM writes WHERE write IN ({})"
 _HERD: Final = """
 SELECT number, leaf FROM writes JOIN entries USING (number) WHERE write >= ? AND write < ?
 """
-_REVOKED: Final = "SELECT write FROM writes WHERE write >= x'04' AND write < x'05'"
+_REVOKED: Final = """
+SELECT write FROM writes WHERE write >= x'04' AND write < x'05' AND number < ?
+"""
 _TILE: Final = "SELECT hashes FROM tiles WHERE level = ? AND number = ?"
 _HEAD: Final = "SELECT note FROM head"
 _SIZE: Final = "SELECT coalesce(max(number) + 1, 0) FROM entries"
@@ -46,6 +51,22 @@ _CACHE_KIB: Final = 64 * 1024
 
 Row = tuple[int, bytes]
 """Number and leaf of an entry."""
+
+
+def name_of(asked: Entry, draft: bytes) -> bytes:
+    """Return the name of a write, equal for entries whose fields but time are equal.
+
+    That of a use or of a revocation is the entry it concerns, which has one at the most; that
+    of a fingerprint begins with its herd.
+    """
+    if isinstance(asked, Issued | Granted):
+        kind = entry.ISSUED if isinstance(asked, Issued) else entry.GRANTED
+        # 16 bytes: who finds two writes of one name gets evidence of the wrong one, no more.
+        return bytes([kind]) + asked.fingerprint.digest[:2] + sha256(draft).digest()[:16]
+    if isinstance(asked, Used | Revoked):
+        kind = entry.USED if isinstance(asked, Used) else entry.REVOKED
+        return bytes([kind]) + asked.index.to_bytes(8)
+    raise TypeError("only the log itself writes a status entry")
 
 
 class Reads:
@@ -98,9 +119,21 @@ class Reads:
             found |= dict(self._connection.execute(_KNOWN.format(marks), asked))
         return found
 
-    def revoked(self) -> list[int]:
-        """Return the numbers of all entries that were revoked."""
-        return [int.from_bytes(write[1:]) for (write,) in self._connection.execute(_REVOKED)]
+    def revoked(self, size: int) -> list[int]:
+        """Return the numbers of all entries that the first `size` entries revoke."""
+        rows = self._connection.execute(_REVOKED, (size,))
+        found = [int.from_bytes(write[1:]) for (write,) in rows]
+        # A log that breaks its rules may name what is not there, and a copy holds it all the same.
+        return [number for number in found if number < size]
+
+    def tree(self, size: int) -> Tree:
+        """Return the tree of the first `size` entries.
+
+        Raises:
+            StorageError: log.10, an entry or a tile is gone.
+        """
+        last = self.leaves(size - size % WIDTH, size)
+        return Tree.restored(size, [merkle.leaf_hash(leaf) for leaf in last], self.tile)
 
     def tile(self, level: int, number: int) -> bytes:
         """Return the hashes of a complete tile.
@@ -118,6 +151,22 @@ class Reads:
         """Return the newest checkpoint, None in a new log."""
         found = self._connection.execute(_HEAD).fetchone()
         return None if found is None else found[0]
+
+
+@contextlib.contextmanager
+def open_reads(folder: Path) -> Iterator[Reads]:
+    """Give what the files of a log hold, also while its own process writes to them.
+
+    Raises:
+        StorageError: log.10, there is no log.
+    """
+    if not (folder / FILE).is_file():
+        raise StorageError("log.10", f"there is no {FILE} in {folder}")
+    connection = database.open_reader(folder / FILE)
+    try:
+        yield Reads(connection)
+    finally:
+        connection.close()
 
 
 class Store:
@@ -144,7 +193,7 @@ class Store:
         """
         guard = Guard.open(folder)
         try:
-            writing = database.open_database(folder / FILE, _SCHEMA)
+            writing = database.open_database(folder / FILE, SCHEMA)
             writing.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             return cls(writing, database.open_reader(folder / FILE), guard)
         except StorageError:
@@ -165,7 +214,12 @@ class Store:
                 does not make the tree that was signed.
         """
         try:
-            tree, head, revoked = self._tree(), self.writer.head(), self.writer.revoked()
+            size = self.writer.size()
+            tree, head, revoked = (
+                self.writer.tree(size),
+                self.writer.head(),
+                self.writer.revoked(size),
+            )
         except DatabaseError as error:
             raise StorageError("log.10", f"{FILE}: {error}") from error
         kept = self._guard.read(origin, key_id)
@@ -218,11 +272,6 @@ class Store:
     def sync(self) -> None:
         """Have the newest checkpoint's file on the disk, too."""
         self._guard.sync()
-
-    def _tree(self) -> Tree:
-        size = self.writer.size()
-        last = self.writer.leaves(size - size % WIDTH, size)
-        return Tree.restored(size, [merkle.leaf_hash(leaf) for leaf in last], self.writer.tile)
 
     def _check(self, tree: Tree, head: Checkpoint, kept: Checkpoint | None) -> None:
         """Refuse a database that is not the newest tree signed, or not whole."""

@@ -6,6 +6,7 @@ import pytest
 from cddl_verifier import Validator
 
 from ddtp import cose, encoding, entry, network
+from ddtp.breach import Breach, Leaf
 from ddtp.conviction import Conviction
 from ddtp.possession import Offer, Possession, Redemption
 from ddtp.receipt import Answer, Erasure, Kept
@@ -79,6 +80,12 @@ CONVICTION = Conviction(
     root=bytes(32),
     path=(),
 )
+BREACH = Breach(
+    origin=builders.ORIGIN,
+    rule="log.3",
+    checkpoint=TRANSFER.log.checkpoint(),
+    shown=(Leaf(index=1, leaf=TRANSFER.log.leaves[1], path=(bytes(32),)),),
+)
 SHOWN = TRANSFER.shown
 EVIDENCE = TRANSFER.log.evidence(TRANSFER.issued_index)
 MESSAGES = {
@@ -103,6 +110,7 @@ MESSAGES = {
     "network": builders.WITNESSED_NETWORK.encode(),
     "network-signature": network.sign(builders.NETWORK, builders.GOVERNORS[0]),
     "conviction-file": CONVICTION.encode(),
+    "breach-file": BREACH.encode(),
     "network-file": network.encode_file([builders.signed(builders.NETWORK)]),
     "package-file": TRANSFER.package.encode(),
     "presentation": TRANSFER.presentation.encode(),

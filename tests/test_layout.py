@@ -33,7 +33,7 @@ LEVELS = (
     "cose seal note",
     "record entry status network",
     "package card policy possession receipt submission evidence grant",
-    "conviction",
+    "breach conviction",
     "record_type request presentation",
     "purpose verify",
     "evidence_file words",

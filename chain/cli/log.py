@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from chain.cli import copies
 from chain.cli.shared import (
     FILE,
     chain_home,
@@ -252,3 +253,7 @@ def checkpoint(home: Path | None, url: str | None, *, accept: bool) -> None:
 
     note = run(fetch()).decode()
     console().result({"schema": "ddtp.checkpoint/1", "note": note}, note.rstrip("\n"))
+
+
+for command in (copies.audit, copies.mirror):
+    chain.add_command(command)

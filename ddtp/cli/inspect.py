@@ -61,6 +61,7 @@ PARTS: Final[Mapping[object, tuple[str, ...]]] = {
     "network": ("kind", "statements"),
     "evidence": ("kind", "request", "presentation", "receipt", "used", "network", "joined"),
     "conviction": ("kind", "origin", "older", "newer", "root", "path"),
+    "breach": ("kind", "origin", "rule", "checkpoint", "entries"),
 }
 BANNER: Final = "inspected, not verified"
 
