@@ -44,6 +44,8 @@ TABLE: Final = {
     (State.ASKED, Event.GRANT): State.GRANTED,
     (State.ASKED, Event.EXPIRE): State.EXPIRED,
     (State.GRANTED, Event.REGISTER): State.REGISTERED,
+    # Carried as a file: the receiver registers the grant when it arrives.
+    (State.GRANTED, Event.SEND): State.SENT,
     (State.GRANTED, Event.EXPIRE): State.EXPIRED,
     (State.GRANTED, Event.WITHDRAW): State.WITHDRAWING,
     (State.REGISTERED, Event.SEND): State.SENT,

@@ -491,14 +491,16 @@ async def test_a_presentation_by_file_finds_its_request(town: Lending) -> None:
     made = town.ask()
     sent = prepare(made, [await town.issue()])
     town.ask()
-    assert await arrival.take(town.home.desk, sent.sealed) == (made.id, True)
+    taken = await arrival.take(town.home.desk, sent.sealed)
+    assert (taken.id, taken.accepted) == (made.id, True)
 
 
 async def test_a_presentation_by_file_may_be_refused(town: Lending) -> None:
     made = town.ask()
     package, _ = builders.package_of(builders.RECORD)
     sent = prepare(made, [package])
-    assert await arrival.take(town.home.desk, sent.sealed) == (made.id, False)
+    taken = await arrival.take(town.home.desk, sent.sealed)
+    assert (taken.id, taken.accepted) == (made.id, False)
 
 
 async def test_desk_5_a_presentation_of_no_request_is_refused(town: Lending) -> None:

@@ -10,7 +10,7 @@ import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from ddtp.cli import files
 from ddtp.errors import MalformedError
 from ddtp.package import MAX_BYTES
 from ddtp.record import Document
+from ddtp.seal import START
 
 ENDING: Final = ".ddtp"
 MOST_NAME_BYTES: Final = 80
@@ -61,11 +62,14 @@ def is_bundle(path: Path) -> bool:
         return file.read(4) in _ZIP
 
 
-def read(path: Path) -> Bundle:
+def read(path: Path, ending: str = ENDING) -> Bundle:
     """Return what a package file, or a folder or zip with one in it, holds.
 
+    Args:
+        ending: What the name of the file in a folder or zip ends in, when it is no package.
+
     Raises:
-        MalformedError: file.3, not one package, or no plain zip; cli.6, it is too large.
+        MalformedError: file.3, not one such file, or no plain zip; cli.6, it is too large.
         OSError: It cannot be read.
     """
     if path == files.STDIO:
@@ -74,9 +78,9 @@ def read(path: Path) -> Bundle:
         data = files.read(path, limit=MAX_BYTES)
         return Bundle(package=data, files=partial(in_folder, path.parent))
     held = in_folder(path) if path.is_dir() else _in_zip(path)
-    packages = [each for each in held if _is_package(each.name)]
+    packages = [each for each in held if _ends(each.name, ending)]
     if len(packages) != 1:
-        raise MalformedError("file.3", f"{len(packages)} .ddtp files in {path.name}")
+        raise MalformedError("file.3", f"{len(packages)} {ending} files in {path.name}")
     with packages[0].open() as file:
         data = b"".join(_pieces(file, MAX_BYTES))
     if len(data) > MAX_BYTES:
@@ -101,6 +105,21 @@ def find(held: Sequence[File], documents: Iterable[Document]) -> Mapping[bytes, 
     """
     sizes = {document.size for document in documents}
     return {_sha256(file): file for file in held if file.size in sizes}
+
+
+def find_sealed(held: Sequence[File], wanted: Collection[bytes]) -> Mapping[bytes, File]:
+    """Return the age files whose SHA-256 are these, by it.
+
+    Raises:
+        MalformedError: file.3, a zip that cannot be read.
+    """
+    found: dict[bytes, File] = {}
+    for file in held:
+        if len(found) == len(wanted):
+            break
+        if _is_sealed(file) and (digest := _sha256(file)) in wanted:
+            found[digest] = file
+    return found
 
 
 def named(held: Sequence[File], document: Document) -> File | None:
@@ -176,9 +195,14 @@ def _open_in_zip(path: Path, listed: zipfile.ZipInfo) -> BinaryIO:
             raise MalformedError("file.3", f"{path.name}: {error}") from error
 
 
-def _is_package(name: str) -> bool:
+def _ends(name: str, ending: str) -> bool:
     # Some systems keep files of their own beside each, whose names begin with a dot.
-    return name.casefold().endswith(ENDING) and not name.startswith(".")
+    return name.casefold().endswith(ending) and not name.startswith(".")
+
+
+def _is_sealed(file: File) -> bool:
+    with file.open() as opened:
+        return next(_pieces(opened, 0), b"").startswith(START)
 
 
 def _sha256(file: File) -> bytes:

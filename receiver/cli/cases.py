@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ddtp.cli import console, exits, files, safe
+from ddtp.errors import ConflictError, MalformedError
 from receiver.cli.group import HOME, listed, receiver, with_home
 
 if TYPE_CHECKING:
@@ -21,25 +22,41 @@ def inbox(*, home: Path | None) -> None:
 
 @receiver.command(
     "import",
-    epilog="\b\nExample: ddtp receiver import answer.ddtpres",
+    epilog="\b\nExample: ddtp receiver import presentation.ddtpres --out answer.age",
 )
 @HOME
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-def import_(*, home: Path | None, file: Path) -> int:
-    """Take a presentation that came as a file (.ddtpres) and decide on it."""
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the answer for the wallet, sealed, to FILE.",
+)
+def import_(*, home: Path | None, file: Path, out: Path | None) -> int:
+    """Take a presentation that came as a file (.ddtpres) and decide on it.
+
+    Its documents are looked for beside it; FILE may also be a folder or a zip with all of it.
+    """
     from ddtp import http
-    from receiver.arrival import take
+    from ddtp.cli import beside
+    from receiver.arrival import Taken, take
 
-    sealed = files.read(file, limit=http.PRESENT.limit)
+    bundle = beside.read(file, ".ddtpres")
+    if len(bundle.package) > http.PRESENT.limit:
+        raise MalformedError("cli.6", f"{file}: more than {http.PRESENT.limit} bytes")
+    if out is not None and out.exists():
+        raise ConflictError("cli.2", str(out))
 
-    async def decide(opened: "Home") -> tuple[str, bool]:
-        return await take(opened.desk, sealed)
+    async def decide(opened: "Home") -> Taken:
+        return await take(opened.desk, bundle.package, bundle.files)
 
-    found, accepted = with_home(home, decide)
-    outcome = "verified" if accepted else "not_verified"
-    fields = {"schema": "ddtp.receiver.import/1", "id": found, "outcome": outcome}
-    console().result(fields, f"{found}  {outcome.replace('_', ' ')}")
-    return exits.OK if accepted else exits.NEGATIVE
+    taken = with_home(home, decide)
+    if out is not None:
+        files.write_secret(out, taken.answer)
+    outcome = "verified" if taken.accepted else "not_verified"
+    fields = {"schema": "ddtp.receiver.import/1", "id": taken.id, "outcome": outcome}
+    console().result(fields, f"{taken.id}  {outcome.replace('_', ' ')}")
+    return exits.OK if taken.accepted else exits.NEGATIVE
 
 
 @receiver.command(epilog="\b\nExample: ddtp receiver show 3f9a")
