@@ -104,6 +104,7 @@ class Transfer:
         link: One-time return link.
         erasures: The receiver's signed erasure for each grant, once withdrawn.
         problem: The rule that kept the last step from being done.
+        abroad_at: When the holder agreed, separately, that it leaves the jurisdiction.
     """
 
     id: str
@@ -117,6 +118,7 @@ class Transfer:
     link: str | None = None
     erasures: tuple[bytes, ...] = ()
     problem: str | None = None
+    abroad_at: int | None = None
 
     def encode(self) -> bytes:
         """Return the bytes of the transfer's file."""
@@ -133,6 +135,7 @@ class Transfer:
             9: self.link,
             10: list(self.erasures),
             11: self.problem,
+            12: self.abroad_at,
         }
         return encoding.encode_file(fields)
 
@@ -157,6 +160,7 @@ class Transfer:
                 link=fields.take_nullable(9, str),
                 erasures=tuple(fields.take_list(10, bytes)),
                 problem=fields.take_nullable(11, str),
+                abroad_at=fields.take_nullable(12, int),
             )
 
     @property
@@ -184,6 +188,7 @@ class Transfer:
             "shared": sorted({name for each in self.given for name in each.names}),
             "reasons": list(reasons),
             "problem": self.problem,
+            "abroad": None if self.abroad_at is None else asked.abroad,
         }
 
 

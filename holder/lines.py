@@ -96,7 +96,8 @@ def transfer_line(identity: str, row: Row, language: str) -> str:
 
 def transfer_fields(identity: str, row: Row) -> dict[str, object]:
     """Return what a program reads about a transfer."""
-    names = ("state", "receiver", "place", "purpose", "request", "packages", "shared", "reasons")
+    names = ("state", "receiver", "place", "purpose", "request", "packages", "shared", "abroad",
+             "reasons")  # fmt: skip
     return {
         "id": identity,
         "at": stamp(_number(row, "at")),
@@ -124,6 +125,17 @@ def plan_text(plan: Sequence[Choice], language: str) -> str:
             "\n".join([head, *_items(choice.held.statement.type, choice.items, language)])
         )
     return "\n".join(blocks)
+
+
+def categories(plan: Sequence[Choice], language: str) -> list[str]:
+    """Return what would be sent, in words and without values; a table is named once."""
+    found: dict[str, None] = {}
+    for choice in plan:
+        kind = choice.held.statement.type
+        for item in choice.items:
+            path = item.path[:2] if item.path[0] in (ROW, SECTION) else item.path
+            found[labels(language)(kind, (ROW, *path[1:]) if path[0] == SECTION else path)] = None
+    return list(found)
 
 
 def record_text(held: Held, language: str, *, rows: bool) -> str:

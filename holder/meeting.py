@@ -55,11 +55,12 @@ def fingerprint_in(place: str) -> Fingerprint | None:
         return None
 
 
-async def meet(wallet: Wallet, place: str) -> Met:
+async def meet(wallet: Wallet, place: str, *, offline: bool = False) -> Met:
     """Fetch and check the request of a link or a file.
 
     Args:
         place: `https://.../requests/ID#sha256:HEX`, or the path of a `.ddtpreq` file.
+        offline: Call nobody about a file.
 
     Raises:
         DDTPError: wallet.4 for another link, request.2 to request.6, network.5 to network.9,
@@ -69,7 +70,8 @@ async def meet(wallet: Wallet, place: str) -> Met:
     if not place.startswith(SCHEMES):
         data = files.read(Path(place), limit=http.REQUEST_OF.limit)
         # A file makes us call nobody but a member that we know.
-        return await _check(wallet, data, None, wallet.endpoint_of(Request.open(data).issuer))
+        endpoint = None if offline else wallet.endpoint_of(Request.open(data).issuer)
+        return await _check(wallet, data, None, endpoint)
     url, _, pin = place.partition("#")
     check_url(url)
     match = _PATH.fullmatch(url)

@@ -94,6 +94,21 @@ def print_shared(kept: Transfer, name: str) -> int:
     return exits.OK if kept.state is State.VERIFIED else exits.NEGATIVE
 
 
+def print_carried(kept: Transfer, written: list[Path], name: str) -> int:
+    """Print which files carry an answer, and what to do with them."""
+    files = [safe(str(each)) for each in written]
+    console().result(
+        {
+            "schema": "ddtp.wallet.share/1",
+            "transfer": kept.id,
+            **lines.transfer_fields(kept.id, kept.row()),
+            "files": [str(each) for each in written],
+        },
+        "\n".join([*files, console().say("wallet.carried", name=safe(name))]),
+    )
+    return exits.OK
+
+
 def print_withdrawn(done: list[Transfer] | None) -> int:
     """Print what was withdrawn, what was erased, and what is kept by which law.
 

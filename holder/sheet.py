@@ -35,11 +35,9 @@ def sheet(request: Request, member: Member, language: str, label: Label) -> tupl
     def line(key: str, text: str) -> Line:
         return Line(key=key, label=words.say(f"consent.{key}", language), text=text)
 
-    said = request.sentences
-    why = said.get(language) or said.get("en") or next(iter(said.values()))
-    abroad = words.say("consent.stays", language, place=member.jurisdiction)
+    leaves = words.say("consent.stays", language, place=member.jurisdiction)
     if request.abroad is not None:
-        abroad = words.say(
+        leaves = words.say(
             "consent.leaves", language, place=request.abroad, home=member.jurisdiction
         )
     kept = span(request.retention, language)
@@ -48,13 +46,41 @@ def sheet(request: Request, member: Member, language: str, label: Label) -> tupl
     return (
         line("who", f"{name_in(member, language)} ({member.jurisdiction}, {member.id})"),
         line("matter", request.matter),
-        line("why", f"{why} ({request.purpose})"),
+        line("why", _why(request, language)),
         *(line("what", text) for want in request.wanted for text in _wanted(want, language, label)),
         line("how_long", words.say("consent.keeps", language, span=kept)),
-        line("abroad", abroad),
+        line("abroad", leaves),
         line("until", moment(request.expires_at)),
         line("bound", words.say(f"consent.{bound}", language)),
         line("registry", words.say("consent.on_registry", language)),
+    )  # fmt: skip
+
+
+def abroad(
+    request: Request, member: Member, categories: Iterable[str], language: str
+) -> tuple[Line, ...]:
+    """Return what a holder has to know before he agrees that it leaves the jurisdiction.
+
+    Args:
+        categories: What would be sent, in words.
+
+    Source: Personal Information Protection Law of the People's Republic of China, article 39.
+    """
+
+    def line(key: str, text: str) -> Line:
+        return Line(key=key, label=words.say(f"consent.abroad_{key}", language), text=text)
+
+    kept = span(request.retention, language)
+    contact = f"{member.endpoint} ({member.id})"
+    return (
+        line("place", words.say("consent.leaves", language, place=request.abroad,
+                                home=member.jurisdiction)),
+        line("recipient", name_in(member, language)),
+        line("contact", contact),
+        line("purpose", _why(request, language)),
+        line("method", words.say("consent.abroad_by", language, span=kept)),
+        line("categories", ", ".join(dict.fromkeys(categories))),
+        line("rights", words.say("consent.abroad_your", language)),
     )  # fmt: skip
 
 
@@ -69,6 +95,12 @@ def span(seconds: int, language: str) -> str:
     if seconds >= 2 * DAY:
         return words.say("consent.days", language, count=seconds // DAY)
     return words.say("consent.hours", language, count=-(-seconds // 3600))
+
+
+def _why(request: Request, language: str) -> str:
+    said = request.sentences
+    why = said.get(language) or said.get("en") or next(iter(said.values()))
+    return f"{why} ({request.purpose})"
 
 
 def _wanted(want: Want, language: str, label: Label) -> Iterable[str]:

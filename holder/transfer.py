@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -43,17 +44,27 @@ Advance = Callable[[int], None]
 """Is told of bytes that have gone."""
 
 
-def consent(wallet: Wallet, transfer: Transfer, plan: Sequence[Choice]) -> Transfer:
+def consent(
+    wallet: Wallet, transfer: Transfer, plan: Sequence[Choice], *, abroad: bool = False
+) -> Transfer:
     """Sign a grant for each package of a plan and keep it; nothing has left the wallet yet.
+
+    Args:
+        abroad: The holder agreed, separately, that it leaves the jurisdiction.
 
     Raises:
         ConflictError: transfer.1, the transfer is past that.
+        DDTPError: consent.6, it leaves the jurisdiction and he did not agree to that.
     """
+    leaves = transfer.asked.abroad is not None
+    if leaves and not abroad:
+        raise DDTPError("consent.6", f"it would go to {transfer.asked.abroad}")
     with turn(wallet, transfer) as latest:
         state = after(latest.state, Event.GRANT)
         together = tuple(choice.held.fingerprint for choice in plan)
         given = tuple(_give(wallet, latest, choice, together) for choice in plan)
-        return store(wallet, replace(latest, state=state, given=given))
+        agreed = wallet.clock() if leaves else None
+        return store(wallet, replace(latest, state=state, given=given, abroad_at=agreed))
 
 
 def _give(
@@ -180,16 +191,17 @@ async def _prepare(wallet: Wallet, view: View, transfer: Transfer, advance: Adva
     """Seal the documents once, upload them, and seal the presentation into the outbox."""
     if transfer.state is not State.REGISTERED:
         return transfer
-    asked = transfer.asked
-    outbox = wallet.vault.outbox(transfer.id)
-    held = [wallet.held(each.package.digest.hex()) for each in transfer.given]
-    pairs = list(zip(transfer.given, held, strict=True))
-    sealed = [await _seal_documents(wallet, asked, outbox, *pair) for pair in pairs]
-    transfer = store(wallet, replace(transfer, given=tuple(sealed)))
+    transfer = await seal_documents(wallet, transfer)
     await _upload(wallet, transfer, advance)
+    return await seal_presentation(wallet, transfer)
+
+
+async def seal_presentation(wallet: Wallet, transfer: Transfer) -> Transfer:
+    """Seal the presentation into the outbox; its documents are there already."""
     presentation = presentation_of(wallet, transfer)
-    data = await asyncio.to_thread(seal.seal, presentation.encode(), [asked.recipient])
-    files.write_secret(outbox / PRESENTATION, data, force=True)
+    recipient = transfer.asked.recipient
+    data = await asyncio.to_thread(seal.seal, presentation.encode(), [recipient])
+    files.write_secret(wallet.vault.outbox(transfer.id) / PRESENTATION, data, force=True)
     # Stored as sent before it is: from here on the same bytes go, however often.
     return store(wallet, replace(transfer, state=after(transfer.state, Event.SEND)))
 
@@ -224,8 +236,21 @@ async def _present(wallet: Wallet, view: View, transfer: Transfer, advance: Adva
         # What was uploaded is gone there: the documents go again, and the same presentation.
         await _upload(wallet, transfer, advance)
         sealed = await _answered(wallet, transfer)
+    return await conclude(wallet, view, transfer, sealed)
+
+
+async def conclude(wallet: Wallet, view: View, transfer: Transfer, sealed: bytes) -> Transfer:
+    """Keep the receiver's answer to what was sent, once it is opened and proven.
+
+    Raises:
+        LockedError: seal.2, it answers another request.
+        MalformedError: seal.1; cbor.1 to cbor.8, receipt.3.
+        DDTPError: As `check_answer`.
+        Unanswered: Nobody can say whether the grant is registered.
+    """
     reply = wallet.keys.reply_identity(Fingerprint.of(transfer.request))
     answer = Answer.decode(seal.unseal(sealed, reply))
+    transfer = await _with_granted(view, transfer, answer)
     receipt = check_answer(view, transfer, answer)
     verified = receipt.outcome is Outcome.VERIFIED
     return store(
@@ -249,6 +274,25 @@ async def _answered(wallet: Wallet, transfer: Transfer) -> bytes:
     except FileNotFoundError as error:
         raise StorageError("vault.4", f"outbox: {transfer.id} is gone") from error
     return await wallet.client.call(http.PRESENT, endpoint, data, request=identity)
+
+
+async def _with_granted(view: View, transfer: Transfer, answer: Answer) -> Transfer:
+    """Return the transfer with evidence of the grants that its receiver registered on arrival.
+
+    Raises:
+        DDTPError: grant.7, what was used is the entry of another grant.
+    """
+    asked = transfer.asked
+    given = []
+    for each, data in zip_longest(transfer.given, answer.used[: len(transfer.given)]):
+        used = None if data is None else entry.decode(Registration.decode(data).entry)
+        if each.granted is None and isinstance(used, entry.Used):
+            found = await view.evidence(asked.log, used.index)
+            proven = entry.decode(found.registration.entry)
+            grants.check_entry(each.opened, each.fingerprint, proven, asked.use, asked.log)
+            each = replace(each, granted=found.encode())
+        given.append(each)
+    return replace(transfer, given=tuple(given))
 
 
 def check_answer(view: View, transfer: Transfer, answer: Answer) -> Receipt:
@@ -289,6 +333,15 @@ def _check_used(
 
 
 # Documents
+
+
+async def seal_documents(wallet: Wallet, transfer: Transfer) -> Transfer:
+    """Seal the documents of all grants once, into the outbox."""
+    outbox = wallet.vault.outbox(transfer.id)
+    held = [wallet.held(each.package.digest.hex()) for each in transfer.given]
+    pairs = list(zip(transfer.given, held, strict=True))
+    sealed = [await _seal_documents(wallet, transfer.asked, outbox, *pair) for pair in pairs]
+    return store(wallet, replace(transfer, given=tuple(sealed)))
 
 
 async def _seal_documents(

@@ -7,18 +7,14 @@ import asyncio
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from chain.linking import joined
 from ddtp import words
 from ddtp.cli import beside, files, safe
-from ddtp.errors import DDTPError, Outcome, Unanswered
-from ddtp.evidence import Evidence, Registration
-from ddtp.evidence_file import EvidenceFile, Link
-from ddtp.network import Head
-from ddtp.package import Statement
-from ddtp.presentation import Presentation
+from ddtp.errors import DDTPError, Outcome
+from ddtp.evidence_file import EvidenceFile
 from ddtp.receipt import Receipt
 from ddtp.request import SAME_DEVICE, Request
 from ddtp.seal import recipient_of, seal
@@ -119,7 +115,7 @@ async def export(
         Unanswered: A log did not give what joins the checkpoints.
     """
     asked = home.desk.cases.find(request_id)
-    file = await joined(home, evidence_file(home, asked))
+    file = await joined(home.desk.view, evidence_file(home, asked))
     return await asyncio.to_thread(_write, home, asked, file, out, language, is_open)
 
 
@@ -163,52 +159,6 @@ def _write_into(
                 raise DDTPError("presentation.5", "a document of the case is another one now")
         written.append(place)
     return tuple(written)
-
-
-async def joined(home: Home, file: EvidenceFile) -> EvidenceFile:
-    """Return an evidence file with what joins each checkpoint in it to the newest of its log.
-
-    Raises:
-        Unanswered: A log did not give it.
-    """
-    heads = _checkpoints(home, file)
-    links = []
-    for origin, found in heads.items():
-        newest = max(found, key=lambda each: found[each].checkpoint.size)
-        size = found[newest].checkpoint.size
-        for older, head in found.items():
-            if older == newest and len(found) > 1:
-                continue
-            registry = home.desk.view.registry(origin)
-            try:
-                path = await registry.consistency(head.checkpoint.size, size)
-            except DDTPError as error:
-                raise Unanswered(error.rule, f"{origin}: {error.detail}") from error
-            links.append(Link(origin=origin, older=older, newer=newest, path=path))
-    return replace(file, links=tuple(links))
-
-
-def _checkpoints(home: Home, file: EvidenceFile) -> dict[str, dict[bytes, Head]]:
-    """Return the checkpoints in a file with their heads, by log."""
-    found: dict[str, dict[bytes, Head]] = {}
-    known = home.desk.view.network
-    origin = Request.open(file.request).log
-
-    def add(log: str, *notes: bytes) -> None:
-        for note in notes:
-            found.setdefault(log, {})[note] = known.open_head(note, log)
-
-    for shown in Presentation.decode(file.presentation).packages:
-        for log, data in (
-            (Statement.open(shown.statement).log, shown.issued),
-            (origin, shown.granted),
-        ):
-            if data is not None:
-                each = Evidence.decode(data)
-                add(log, each.registration.checkpoint, each.status.checkpoint)
-    for data in file.used:
-        add(origin, Registration.decode(data).checkpoint)
-    return found
 
 
 def _sender(home: Home, asked: Asked) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from chain.check import check
+from chain.linking import joined
 from ddtp import entry, request, seal
 from ddtp.card import Card
 from ddtp.errors import (
@@ -43,7 +44,7 @@ from receiver.requests import Asking, id_of, link_of
 from receiver.retention import Gone, Terms
 from receiver.rows import Acceptance, Asked
 from receiver.rules import Rules
-from receiver.telling import evidence_file, export, joined
+from receiver.telling import evidence_file, export
 from receiver.templates import DAY, Period, Template
 from tests import builders
 from tests.builders import NOW, ORIGIN, RECEIVER
@@ -586,7 +587,7 @@ async def test_an_export_waits_for_a_log_that_does_not_answer(town: Lending) -> 
     file = evidence_file(town.home, town.home.desk.cases.find(made.id))
     town.offline.cut = True
     with pytest.raises(Unanswered):
-        await joined(town.home, file)
+        await joined(town.home.desk.view, file)
 
 
 # Withdrawal

@@ -1,18 +1,20 @@
 # ruff: noqa: D301 - \b is a backspace here, by which click keeps the lines of an example
 """`ddtp wallet`: requests, what is shared in answer, and taking it back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ddtp.cli import console, safe
 from ddtp.errors import DDTPError
-from holder.cli.group import Access, confirmed, progress, unlocks, wallet
+from holder.cli.group import FILE, Access, confirmed, progress, unlocks, wallet
 
 if TYPE_CHECKING:
     from ddtp.request import Request
-    from holder.consent import Held, Wish
+    from holder.consent import Choice, Held, Wish
     from holder.history import Transfer
     from holder.meeting import Met
     from holder.wallet import Wallet
@@ -90,6 +92,18 @@ def request(access: Access, place: str) -> None:
 @click.option("--documents", is_flag=True, help="Send the documents too, where they are optional.")
 @click.option("--code", metavar="DIGITS", help="The code that the receiver shows; for files.")
 @click.option("--yes", is_flag=True, help="Share without asking.")
+@click.option(
+    "--agree-abroad",
+    is_flag=True,
+    help="Agree as well that it leaves the jurisdiction; --yes does not say so.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=FILE,
+    metavar="FILE",
+    help="Write the answer to FILE.ddtpres or FILE.zip, to be carried; a file is met offline.",
+)
 def share(
     access: Access,
     place: str,
@@ -100,6 +114,8 @@ def share(
     documents: bool,
     code: str | None,
     yes: bool,
+    agree_abroad: bool,
+    out: Path | None,
 ) -> int:
     """Answer a request: choose, confirm, send, and keep the receiver's receipt.
 
@@ -112,8 +128,13 @@ def share(
       ddtp wallet share 'https://lender.example/requests/8c1f...#sha256:...'
       ddtp wallet share LINK --only balance/closing,transactions --rows 2025-01..2025-03
       ddtp wallet share request.ddtpreq --code 481516 --documents --yes
+      ddtp wallet share request.ddtpreq -o answer.ddtpres
     """
+    from holder import carry
     from holder.consent import Wish
+
+    if out is not None:
+        carry.check_place(out)
 
     wish = Wish(
         only=_split(only) if only is not None else None,
@@ -121,69 +142,93 @@ def share(
         documents=documents,
     )
 
+    said = Said(chosen, wish, code, yes, agree_abroad, offline=out is not None)
+
     async def act(found: "Wallet") -> int:
-        return await _share(found, place, chosen, wish, code=code, yes=yes)
+        return await _share(found, place, said, out)
 
     return access.run(act)
 
 
-async def _share(
-    found: "Wallet",
-    place: str,
-    chosen: tuple[str, ...],
-    wish: "Wish",
-    *,
-    code: str | None,
-    yes: bool,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the holder said on the command line.
+
+    Attributes:
+        chosen: Beginnings of the IDs of records to answer with; none for those that fit.
+        code: The digits that the receiver shows.
+        yes: He consents, without being asked.
+        abroad: He agrees that it leaves the jurisdiction, without being asked.
+        offline: Nobody is to be called about a request that came as a file.
+    """
+
+    chosen: tuple[str, ...]
+    wish: "Wish"
+    code: str | None
+    yes: bool
+    abroad: bool
+    offline: bool
+
+
+async def _share(found: "Wallet", place: str, said: Said, out: Path | None) -> int:
     from ddtp.transfer import State
-    from holder import history, meeting, results, transfer
+    from holder import carry, history, meeting, results, transfer
     from holder.sheet import name_in
 
     asked = meeting.fingerprint_in(place)
     # What was sent is sent again without meeting the request, which may have expired meanwhile.
     kept = None if asked is None else history.sent(found, asked)
     if kept is None:
-        kept = await _consent(found, place, chosen, wish, code=code, yes=yes)
+        kept = await _consent(found, place, said)
+    name = name_in(found.network().member(kept.asked.issuer), console().language)
     if kept.state in (State.GRANTED, State.REGISTERED, State.SENT):
+        if out is not None:
+            return results.print_carried(*await carry.carry(found, kept, out), name)
         with progress("sending") as shown:
             kept = await transfer.send(found, kept, shown.advance)
-    member = found.network().member(kept.asked.issuer)
-    return results.print_shared(kept, name_in(member, console().language))
+    return results.print_shared(kept, name)
 
 
-async def _consent(
-    found: "Wallet",
-    place: str,
-    chosen: tuple[str, ...],
-    wish: "Wish",
-    *,
-    code: str | None,
-    yes: bool,
-) -> "Transfer":
+async def _consent(found: "Wallet", place: str, said: Said) -> "Transfer":
     """Meet a request and have its holder decide, unless he did; return its transfer."""
     from ddtp.transfer import State
     from holder import consent, history, lines, transfer
     from holder.sheet import sheet
 
-    met = await _meet(found, place)
+    met = await _meet(found, place, offline=said.offline)
     kept = history.remember(found, met.data)
     if kept.state is not State.ASKED:
         return kept
     language = console().language
-    said = sheet(met.request, met.member, language, lines.labels(language))
-    console().notice(lines.sheet_text(said))
+    shown = sheet(met.request, met.member, language, lines.labels(language))
+    console().notice(lines.sheet_text(shown))
     packages: Iterable[Held] = found.answering(_types(met.request))
-    if chosen:
-        packages = [found.held(found.find("package", each)) for each in chosen]
+    if said.chosen:
+        packages = [found.held(found.find("package", each)) for each in said.chosen]
     pairs = consent.answer(met.request, packages, found.clock())
-    plan = consent.choose(pairs, wish)
+    plan = consent.choose(pairs, said.wish)
     consent.check_foreseen(plan, met.data, found.network(), found.clock())
     console().notice(lines.plan_text(plan, language))
-    _compare(met, code, yes=yes)
-    if not yes and not confirmed(console().say("wallet.share")):
+    _compare(met, said.code, yes=said.yes)
+    abroad = met.request.abroad is not None and (said.abroad or _agreed_abroad(met, plan))
+    if met.request.abroad is not None and not abroad:
         return history.decline(found, kept)
-    return transfer.consent(found, kept, plan)
+    if not said.yes and not confirmed(console().say("wallet.share")):
+        return history.decline(found, kept)
+    return transfer.consent(found, kept, plan, abroad=abroad)
+
+
+def _agreed_abroad(met: "Met", plan: "Sequence[Choice]") -> bool:
+    """Ask, apart from all else, whether it may leave the jurisdiction."""
+    from ddtp.cli import prompt
+    from holder import lines, sheet
+
+    language = console().language
+    names = lines.categories(plan, language)
+    said = sheet.abroad(met.request, met.member, names, language)
+    console().notice(lines.sheet_text(said))
+    question = console().say("wallet.agree_abroad", place=safe(met.request.abroad or ""))
+    return prompt.confirm(question, "--agree-abroad")
 
 
 @wallet.command("log")
@@ -264,11 +309,11 @@ def withdraw(
 # What the commands share
 
 
-async def _meet(found: "Wallet", place: str) -> "Met":
+async def _meet(found: "Wallet", place: str, *, offline: bool = False) -> "Met":
     from holder import history, meeting
 
     try:
-        return await meeting.meet(found, place)
+        return await meeting.meet(found, place, offline=offline)
     except DDTPError as error:
         history.note_refused(found, place, error)
         raise
