@@ -349,8 +349,13 @@ def _day(row: Item) -> str:
 # Whether the receiver would take it
 
 
-def shown(choice: Choice, grant: bytes = b"", issued: bytes | None = None) -> Shown:
-    """Return a package as it is presented, before its documents are sealed."""
+def shown(choice: Choice, grant: bytes, issued: bytes | None) -> Shown:
+    """Return a package as it is presented, before its documents are sealed.
+
+    Args:
+        grant: The signed grant, empty before there is one.
+        issued: Evidence of the package's entry.
+    """
     leaves, proof = show(choice.held.package, choice.indices)
     return Shown(
         statement=choice.held.package.statement,
@@ -358,7 +363,7 @@ def shown(choice: Choice, grant: bytes = b"", issued: bytes | None = None) -> Sh
         leaves=leaves,
         multiproof=proof,
         grant=grant,
-        issued=choice.held.package.evidence if issued is None else issued,
+        issued=issued,
         granted=None,
         documents=tuple(
             (i, bytes(32)) for i in choice.indices if choice.held.items[i].path[0] == DOCUMENT
@@ -376,7 +381,7 @@ def check_foreseen(plan: Sequence[Choice], request: bytes, network: Network, now
         profile=Profile.PRESENTATION,
         packages=tuple(
             Presented(
-                shown=shown(choice),
+                shown=shown(choice, b"", None),
                 issued=_LATER,
                 granted=_LATER,
                 documents=_files(choice),

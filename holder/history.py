@@ -42,6 +42,7 @@ class Given:
         grant: The signed grant.
         granted: Evidence of its entry, once it is registered.
         documents: [item index, SHA-256 of the age file in the outbox], once they are sealed.
+        issued: Evidence of the package as it is shown; what the package has may be renewed.
     """
 
     package: Fingerprint
@@ -50,6 +51,7 @@ class Given:
     grant: bytes
     granted: bytes | None
     documents: tuple[tuple[int, bytes], ...]
+    issued: bytes | None
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -70,13 +72,17 @@ class Given:
             self.grant,
             self.granted,
             [[index, sha256] for index, sha256 in self.documents],
+            self.issued,
         ]
 
     @classmethod
     def of(cls, value: Value) -> Self:
         """Return what a row says, or refuse it (rule wallet.11)."""
         match value:
-            case [bytes(package), list(indices), list(names), bytes(signed), granted, list(sealed)]:
+            case [
+                bytes(package), list(indices), list(names), bytes(signed), granted, list(sealed),
+                issued,
+            ]:  # fmt: skip
                 return cls(
                     package=Fingerprint(package),
                     indices=tuple(int(str(each)) for each in indices),
@@ -84,6 +90,7 @@ class Given:
                     grant=signed,
                     granted=granted if isinstance(granted, bytes) else None,
                     documents=tuple(map(_sealed, sealed)),
+                    issued=issued if isinstance(issued, bytes) else None,
                 )
         raise MalformedError("wallet.11", "not a grant of a transfer")
 

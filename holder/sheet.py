@@ -12,6 +12,7 @@ from typing import Final
 
 from ddtp import words
 from ddtp.network import Member
+from ddtp.purpose import Excess
 from ddtp.record import ROW, Path
 from ddtp.request import COUNTER, SAME_DEVICE, Request, Want
 
@@ -54,6 +55,19 @@ def sheet(request: Request, member: Member, language: str, label: Label) -> tupl
         line("bound", words.say(f"consent.{bound}", language)),
         line("registry", words.say("consent.on_registry", language)),
     )  # fmt: skip
+
+
+def more(excesses: Iterable[Excess], language: str) -> tuple[Line, ...]:
+    """Return by what a request asks for more than its purpose needs, in words."""
+    label = words.say("consent.more", language)
+    return tuple(
+        Line(
+            key="more",
+            label=label,
+            text=words.say(each.key, language, asked=each.asked, most=each.most),
+        )
+        for each in excesses
+    )
 
 
 def abroad(

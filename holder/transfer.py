@@ -93,6 +93,7 @@ def _give(
         grant=key.grant(made),
         granted=None,
         documents=(),
+        issued=choice.held.package.evidence,
     )
 
 
@@ -214,6 +215,7 @@ def presentation_of(wallet: Wallet, transfer: Transfer) -> Presentation:
                 shown(
                     Choice(held=wallet.held(each.package.digest.hex()), indices=each.indices),
                     each.grant,
+                    each.issued,
                 ),
                 granted=each.granted,
                 documents=each.documents,

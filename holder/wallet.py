@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from chain.registry import Registry
 from chain.view import View
-from ddtp import http, seal
+from ddtp import http, purpose, seal
 from ddtp.cli import files, settings
 from ddtp.errors import ConflictError, DDTPError, LockedError, StorageError, Unanswered
 from ddtp.fingerprint import Fingerprint
@@ -27,7 +27,9 @@ from ddtp.keys import KeyID
 from ddtp.network import Network
 from ddtp.package import Package, Statement
 from ddtp.policy import Policy
+from ddtp.purpose import Excess
 from ddtp.record import CLAIM, DOCUMENT, SECTION, Item, document_of
+from ddtp.request import Request
 from ddtp.verify import Verdict
 from holder import keys
 from holder.consent import Held
@@ -41,6 +43,9 @@ log = logging.getLogger(__name__)
 
 # Everybody's own records count, whoever made them: the holder knows what he uploaded.
 BASES: Final = frozenset({1, 2, 3})
+ASK: Final = "ask"
+STRICT: Final = "strict"
+CEILINGS: Final = "purposes.toml"
 SHORTEST_ID: Final = 4
 SEED_LIMIT: Final = 64 * 1024
 GAP: Final = 1_000  # how many numbers of keys without a package are looked through
@@ -54,11 +59,18 @@ class Settings:
         vault: Folder of the vault.
         network_source: Where newer network statements are read, a path or an https URL.
         status_seconds: How old a status may be before a record is "not checked".
+        policy: What becomes of a request for more than its purpose needs: "ask" shows it and
+            asks all the same, "strict" refuses it.
     """
 
     vault: Path
     network_source: str
     status_seconds: int = 86_400
+    policy: str = ASK
+
+    def __post_init__(self) -> None:
+        if self.policy not in (ASK, STRICT):
+            raise ValueError(f'policy is "{ASK}" or "{STRICT}"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +100,18 @@ class Wallet:
     def policy(self) -> Policy:
         """What the wallet asks of evidence."""
         return Policy(bases=BASES, status_seconds=self.settings.status_seconds)
+
+    def excesses(self, request: Request) -> tuple[Excess, ...]:
+        """Return by what a request asks for more than its purpose needs.
+
+        Raises:
+            DDTPError: purpose.1, it does, and this wallet is strict.
+            MalformedError: purpose.2, the home's own ceilings cannot be read.
+        """
+        known = purpose.ceilings(self.home / CEILINGS)
+        if self.settings.policy == STRICT:
+            purpose.check_ceiling(request, known)
+        return purpose.excesses(request, known)
 
     @contextlib.asynccontextmanager
     async def partner(self, endpoint: str | None) -> AsyncIterator[View]:
@@ -276,6 +300,8 @@ def create(
         f"network_source = {_quoted(source)}\n"
         "# How old a status may be, in seconds, before a record counts as not checked.\n"
         "# status_seconds = 86400\n"
+        "# strict: refuse a request for more than its purpose needs. ask: show that, and ask.\n"
+        '# policy = "ask"\n'
     )
     files.write_secret(home / "settings.toml", text.encode(), force=True)
     with _vault(vault, made):

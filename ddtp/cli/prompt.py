@@ -27,8 +27,8 @@ def ask(question: str, option: str) -> str:
         DDTPError: Rule cli.1, there is nobody to ask.
     """
     _need_somebody(question, option)
-    click.echo(f"{question}: ", err=True, nl=False)
     with _interrupted_at_once():
+        click.echo(f"{question}: ", err=True, nl=False)
         return input().strip()
 
 

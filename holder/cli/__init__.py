@@ -4,7 +4,7 @@ Each command unlocks the wallet, does one thing and prints what came of it. What
 beside click is imported when a command runs: `ddtp --help` stays fast.
 """
 
-from holder.cli import keys, records, requests
+from holder.cli import keys, proofs, records, requests
 from holder.cli.group import wallet
 
-__all__ = ["keys", "records", "requests", "wallet"]
+__all__ = ["keys", "proofs", "records", "requests", "wallet"]

@@ -33,13 +33,14 @@ def request(access: Access, place: str) -> None:
     """
     from ddtp import transfer
     from holder import consent, history, lines
-    from holder.sheet import sheet
+    from holder.sheet import more, sheet
 
     async def act(found: "Wallet") -> None:
         met = await _meet(found, place)
         kept = history.remember(found, met.data)
         language = console().language
         said = sheet(met.request, met.member, language, lines.labels(language))
+        said += more(found.excesses(met.request), language)
         text = lines.sheet_text(said)
         try:
             packages = found.answering(_types(met.request))
@@ -193,7 +194,7 @@ async def _consent(found: "Wallet", place: str, said: Said) -> "Transfer":
     """Meet a request and have its holder decide, unless he did; return its transfer."""
     from ddtp.transfer import State
     from holder import consent, history, lines, transfer
-    from holder.sheet import sheet
+    from holder.sheet import more, sheet
 
     met = await _meet(found, place, offline=said.offline)
     kept = history.remember(found, met.data)
@@ -201,6 +202,7 @@ async def _consent(found: "Wallet", place: str, said: Said) -> "Transfer":
         return kept
     language = console().language
     shown = sheet(met.request, met.member, language, lines.labels(language))
+    shown += more(found.excesses(met.request), language)
     console().notice(lines.sheet_text(shown))
     packages: Iterable[Held] = found.answering(_types(met.request))
     if said.chosen:
