@@ -1,23 +1,26 @@
 """What `ddtp verify` does with one file, whatever kind it is (spec/verify.md, spec/file.md).
 
 A package is checked with the documents that lie beside it or in the same zip, a request and a
-network file by their signatures, an evidence file as the court would. Each gives a `Finding`;
-what cannot be read at all gives one too, so that one bad file hides no other.
+network file by their signatures, an evidence file as the court would. What is sealed is opened
+first, where something opens it; of a presentation that shows its records, and no more. Each
+gives a `Finding`; what cannot be read at all gives one too, so that one bad file hides no other.
 """
 
 import asyncio
+import contextlib
+import hashlib
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, cast
 
 from chain.view import View
-from ddtp import encoding, evidence_file, record, request, verify, words
+from ddtp import encoding, evidence_file, record, request, seal, verify, words
 from ddtp.breach import Breach
 from ddtp.cli import beside, exits
 from ddtp.conviction import Conviction
-from ddtp.errors import DDTPError, MalformedError, Outcome, Unanswered
+from ddtp.errors import DDTPError, LockedError, MalformedError, Outcome, Unanswered
 from ddtp.evidence import Evidence
 from ddtp.evidence_file import EvidenceFile
 from ddtp.network import Role
@@ -40,7 +43,8 @@ class Finding:
     """What became of one file.
 
     Attributes:
-        kind: package, request, network, evidence, conviction, breach, or unknown.
+        kind: package, request, network, evidence, conviction, breach, presentation; sealed for
+            what did not open, or unknown.
         outcome: None for what is no file of ours.
         exit: Exit code for this file alone.
         verdict: The checks, where there are any.
@@ -59,10 +63,13 @@ class Finding:
     contents: tuple[Contents, ...] = ()
 
 
-async def check(view: View, path: Path, at: str | None, policy: Policy) -> Finding:
+async def check(
+    view: View, path: Path, at: str | None, policy: Policy, identities: Sequence[str] = ()
+) -> Finding:
     """Return what becomes of one file.
 
     Args:
+        identities: What opens a sealed file: age identities, or passphrases.
         at: A Unix time or an ISO 8601 date that the verdict is to speak of, or "evidence" for
             the time of the evidence in a package; None for now.
 
@@ -73,12 +80,18 @@ async def check(view: View, path: Path, at: str | None, policy: Policy) -> Findi
     kind = "unknown"
     try:
         bundle = await asyncio.to_thread(beside.read, path)
+        if bundle.package.startswith(seal.START):
+            kind = "sealed"
+            opened = await asyncio.to_thread(_opened, bundle.package, identities)
+            bundle = replace(bundle, package=opened)
         data = bundle.package
         kind = _kind(data)
         if kind == "package":
             return await _check_package(view, path, bundle, at, policy)
         if kind == "evidence":
             return await asyncio.to_thread(_check_evidence, view, path, bundle, policy)
+        if kind == "presentation":
+            return await _check_presentation(view, path, bundle, at, policy, identities)
         said = _SAYS[kind](view, data)
     except (DDTPError, Unanswered) as error:
         return _refused(path, kind, error)
@@ -96,6 +109,7 @@ def _kind(data: bytes) -> str:
 _KINDS: Final = {
     "package": "package file",
     "evidence": "evidence file",
+    "presentation": "presentation file",
     "request": "signed request of DDTP/1",
     "network": "network file",
     "conviction": "conviction file",
@@ -112,6 +126,80 @@ async def _check_package(
     as_of = _status_time(opened) if at == "evidence" else _time(at)
     verdict = verify.examine(await view.package_case(opened, found, policy, as_of=as_of))
     return _examined(path, "package", verdict)
+
+
+def _opened(data: bytes, identities: Sequence[str]) -> bytes:
+    """Return what a sealed file holds, by the first identity or passphrase that opens it.
+
+    Raises:
+        LockedError: seal.2, seal.3, none does.
+        MalformedError: seal.1.
+    """
+    refused = LockedError("seal.2", "give --identity-file or --passphrase-file")
+    for each in identities:
+        try:
+            if each.startswith("AGE-SECRET-KEY-"):
+                return seal.unseal(data, each)
+            return seal.unseal_with_passphrase(data, each)
+        except LockedError as error:
+            refused = error
+    raise refused
+
+
+async def _check_presentation(
+    view: View,
+    path: Path,
+    bundle: beside.Bundle,
+    at: str | None,
+    policy: Policy,
+    identities: Sequence[str],
+) -> Finding:
+    """Check the records in an opened presentation; only its receiver can say more of it."""
+    shown = Presentation.decode(bundle.package).packages
+    sealed = {sha256 for each in shown for _, sha256 in each.documents}
+    held = await asyncio.to_thread(_unsealed, bundle, sealed, identities)
+    documents = [
+        {index: held[sha256] for index, sha256 in each.documents if sha256 in held}
+        for each in shown
+    ]
+    case = await view.records_case(shown, documents, policy, as_of=_time(at))
+    return _examined(path, "presentation", verify.examine(case))
+
+
+def _unsealed(
+    bundle: beside.Bundle, sealed: Set[bytes], identities: Sequence[str]
+) -> Mapping[bytes, Found]:
+    """Return size and SHA-256 of what each age file beside a presentation holds."""
+    found = {}
+    for digest, file in beside.find_sealed(bundle.files() if sealed else (), sealed).items():
+        for identity in identities:
+            hashing = Hashing()
+            with file.open() as source, contextlib.suppress(DDTPError):
+                seal.unseal_stream(source, cast("BinaryIO", hashing), identity)
+                found[digest] = Found(size=hashing.size, sha256=hashing.sha256)
+    return found
+
+
+class Hashing:
+    """Takes bytes, and keeps their number and SHA-256."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def sha256(self) -> bytes:
+        """SHA-256 of what came."""
+        return self._hash.digest()
+
+    def write(self, data: bytes) -> int:
+        """Take some more."""
+        self._hash.update(data)
+        self.size += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing: nothing is kept."""
 
 
 def _check_evidence(view: View, path: Path, bundle: beside.Bundle, policy: Policy) -> Finding:

@@ -306,17 +306,35 @@ class View:
             granted=None,
             documents=tuple((index, b"") for index in package.documents),
         )
-        issued = await self._issued(shown, policy, refresh=as_of is None)
-        presented = Presented(
-            shown=shown,
-            issued=issued,
-            granted=Absent.NOT_REGISTERED,
-            documents=documents,
-            used=Absent.NOT_REGISTERED,
-        )
+        return await self.records_case([shown], [documents], policy, as_of=as_of)
+
+    async def records_case(
+        self,
+        records: Sequence[Shown],
+        documents: Sequence[Mapping[int, Found]],
+        policy: Policy,
+        *,
+        as_of: int | None = None,
+    ) -> Case:
+        """Return the case of records by themselves, whole or in part; nothing is asked of consent.
+
+        Args:
+            documents: The files found, by item index, of each record.
+        """
         return Case(
             profile=Profile.PACKAGE,
-            packages=(presented,),
+            packages=tuple(
+                [
+                    Presented(
+                        shown=shown,
+                        issued=await self._issued(shown, policy, refresh=as_of is None),
+                        granted=Absent.NOT_REGISTERED,
+                        documents=found,
+                        used=Absent.NOT_REGISTERED,
+                    )
+                    for shown, found in zip(records, documents, strict=True)
+                ]
+            ),
             network=self._network,
             joined=self.joined,
             policy=policy,

@@ -16,7 +16,7 @@ from ddtp.fingerprint import Fingerprint
 from ddtp.network import Network
 from ddtp.package import Package, Statement
 from ddtp.policy import Policy
-from ddtp.presentation import Shown, show
+from ddtp.presentation import MAX_PACKAGES, Shown, show
 from ddtp.record import CLAIM, DOCUMENT, FILLER, ROW, SECTION, Item, Path, document_of
 from ddtp.request import Request, Want
 from ddtp.verify import Case, Found, Presented, Profile, Result
@@ -145,7 +145,7 @@ def choose(pairs: Sequence[tuple[Want, Held]], wish: Wish) -> tuple[Choice, ...]
     Raises:
         DDTPError: consent.2, the wish leaves out what is required; consent.3, it names what was
             not asked for; consent.4, it names what is not there; consent.5, a document's file
-            is not in the vault.
+            is not in the vault; consent.7, these are too many records.
     """
     chosen: dict[Fingerprint, set[int]] = {}
     named: set[str] = set()
@@ -155,6 +155,8 @@ def choose(pairs: Sequence[tuple[Want, Held]], wish: Wish) -> tuple[Choice, ...]
         _check_required(want, held, picked)
         chosen.setdefault(held.fingerprint, set()).update(picked)
     _check_named(pairs, wish, named)
+    if len(chosen) > MAX_PACKAGES:
+        raise DDTPError("consent.7", f"{len(chosen)} records, {MAX_PACKAGES} at the most")
     by_fingerprint = {held.fingerprint: held for _, held in pairs}
     return tuple(_choice(by_fingerprint[key], indices) for key, indices in chosen.items())
 

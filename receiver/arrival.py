@@ -13,8 +13,8 @@ from ddtp.cli import beside
 from ddtp.errors import DDTPError, LockedError
 from ddtp.presentation import Presentation
 from receiver import uploads
-from receiver.cases import Asked
 from receiver.desk import Desk
+from receiver.rows import Asked
 
 PIECE_BYTES = 2**20
 

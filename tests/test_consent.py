@@ -8,11 +8,13 @@ import pytest
 
 from ddtp import words
 from ddtp.errors import DDTPError
+from ddtp.presentation import MAX_PACKAGES
+from ddtp.purpose import built_in, excesses
 from ddtp.record import CLAIM, DOCUMENT, ROW, SECTION, Item, Path
 from ddtp.request import Request, Want
 from ddtp.words import LANGUAGES
 from holder.consent import Choice, Held, Wish, answer, check_foreseen, choose, lacks, name_of
-from holder.sheet import sheet
+from holder.sheet import abroad, more, sheet
 from tests import builders
 from tests.builders import DAY, NOW, REQUEST, WANT
 
@@ -20,8 +22,10 @@ BALANCE = (CLAIM, "balance", "closing")
 TRANSACTIONS = (ROW, "transactions")
 
 
-def held(record: object = builders.RECORD_WITH_DOCUMENT, **changes: object) -> Held:
-    package, statement = builders.package_of(record)  # type: ignore[arg-type]  # a Record
+def held(
+    record: object = builders.RECORD_WITH_DOCUMENT, name: str = "package", **changes: object
+) -> Held:
+    package, statement = builders.package_of(record, name)  # type: ignore[arg-type]  # a Record
     items = tuple(map(Item.open, package.leaves))
     files = frozenset(i for i, item in enumerate(items) if item.path[0] == DOCUMENT)
     made = Held(package=package, statement=statement, items=items, documents=files)
@@ -223,6 +227,14 @@ def test_consent_5_refuses_a_document_whose_file_is_missing() -> None:
     assert refused(want(required=((DOCUMENT,),)), Wish(), bare) == "consent.5"
 
 
+def test_consent_7_refuses_more_records_than_one_presentation_shows() -> None:
+    pairs = [(want(), held(builders.RECORD, str(n))) for n in range(MAX_PACKAGES + 1)]
+    assert len(choose(pairs[1:], Wish())) == MAX_PACKAGES
+    with pytest.raises(DDTPError) as caught:
+        choose(pairs, Wish())
+    assert caught.value.rule == "consent.7"
+
+
 # Whether the receiver would take it
 
 
@@ -290,6 +302,27 @@ def test_the_sheet_uses_the_purpose_in_the_readers_language() -> None:
     lines = {line.key: line.text for line in sheet(REQUEST, MEMBER, "pt", label)}
     assert lines["why"] == "Para decidir sobre o seu crédito (credit-assessment)"
     assert lines["abroad"] == "Fica em PT."
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_leaves_the_jurisdiction_is_told_whole(language: str) -> None:
+    """Article 39 of the Personal Information Protection Law lists what has to be told."""
+    lines = {each.key: each.text for each in abroad(WHOLE, MEMBER, ["a", "b", "a"], language)}
+    assert set(lines) == {
+        "place", "recipient", "contact", "purpose", "method", "categories", "rights",
+    }  # fmt: skip
+    assert lines["categories"] == "a, b"
+    assert "ZZ" in lines["place"]
+    assert "did:web:lender.example" in lines["contact"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_more_than_usual_is_said_in_words(language: str) -> None:
+    asked = replace(REQUEST, purpose="credit-assessment", retention=9_999 * DAY)
+    lines = more(excesses(asked, built_in()), language)
+    assert lines
+    assert "9999" in lines[0].text
+    assert len({line.label for line in lines}) == 1
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -10,7 +10,7 @@ import signal
 import stat
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,12 @@ from ddtp.errors import DDTPError, Unanswered
 from ddtp.package import Package
 from ddtp.web import Request
 from holder.keys import from_words
-from tests.journey import CANARY, PDF, SEED, Journey, months_of, open_journey
+from receiver.arrival import take
+from tests.journey import BOTH, CANARY, PDF, SEED, STATEMENT, Journey, months_of, open_journey
 from tests.test_wallet import instead
 
 HOME = "wallet-cli"
+ABROAD = STATEMENT.replace('binding = "none"', 'binding = "none"\nabroad = "ZZ"')
 INTERRUPT = b"\x03"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -229,6 +231,107 @@ async def test_a_request_is_shown_in_words_and_changes_nothing(shell: Shell) -> 
                   "90 dias", "Fica em MO."):  # fmt: skip
         assert words in done.out
     assert shell.journey.lender.desk.cases.find(made.id).state.value == "asked"
+
+
+async def test_two_records_are_shared_in_one_answer(shell: Shell) -> None:
+    statement, assets = await shell.collect(), await shell.collect("assets")
+    made = shell.journey.ask(BOTH)
+    asked = await shell.good("request", shell.journey.link(made))
+    assert asked["answers"] == [statement, assets]
+    done = await shell.run("share", shell.journey.link(made), "--yes", "--json")
+    assert (done.code, done.json["state"]) == (0, "verified")
+    assert done.json["packages"] == [statement, assets]
+    for value in ("1,234.56", "98,765.43", statement[:8], assets[:8]):
+        assert value in done.err
+    [consent] = (await shell.good("log"))["transfers"]
+    assert consent["shared"] == ["balance/closing", "holder/name", "total/value"]
+    records = (await shell.good("consent", str(done.json["transfer"])))["records"]
+    assert len({each["record_id"] for each in records}) == 2
+    assert len({each["pii_principal_id"] for each in records}) == 2
+
+
+async def test_an_answer_is_carried_and_comes_back_as_files(shell: Shell) -> None:
+    await shell.collect()
+    made = shell.journey.ask()
+    request, out = shell.folder / "request.ddtpreq", shell.folder / "answer.ddtpres"
+    request.write_bytes(made.signed)
+    code = str((await shell.good("request", str(request)))["code"])
+    words = ("share", str(request), "--code", code, "--yes", "-o", str(out))
+    carried = await shell.good(*words)
+    assert (carried["state"], carried["files"]) == ("sent", [str(out)])
+    again = await shell.run(*words)
+    assert (again.code, slug(again)) == (6, "file-exists")
+    taken = await take(shell.journey.lender.desk, out.read_bytes())
+    (shell.folder / "receipt.age").write_bytes(taken.answer)
+    done = await shell.good("receipt", str(shell.folder / "receipt.age"))
+    assert (done["state"], done["transfer"]) == ("verified", carried["transfer"])
+
+
+async def test_yes_does_not_say_that_it_may_go_abroad(shell: Shell) -> None:
+    await shell.collect()
+    link = shell.journey.link(shell.journey.ask(ABROAD))
+    asked = await shell.run("share", link, "--yes")
+    assert (asked.code, slug(asked)) == (2, "answer-needed")
+    for words in ("Lender of Macao", "did:web:lender.example", "MO", "ZZ", ", Closing balance"):
+        assert words in asked.err
+    assert "--agree-abroad" in asked.err
+    shared = await shell.good("share", link, "--yes", "--agree-abroad")
+    assert (shared["state"], shared["abroad"]) == ("verified", "ZZ")
+
+
+async def test_a_person_who_does_not_want_it_abroad_sends_nothing(shell: Shell) -> None:
+    await shell.collect()
+    link = shell.journey.link(shell.journey.ask(ABROAD))
+    done = await answered(shell, "n", "share", link, "--yes")
+    assert done.code == 1
+    assert "goes to ZZ [y/N]" in done.err
+    [row] = (await shell.good("log"))["transfers"]
+    assert row["state"] == "declined"
+
+
+async def test_purpose_1_more_than_usual_is_shown_and_a_strict_wallet_refuses_it(
+    shell: Shell,
+) -> None:
+    await shell.collect()
+    # Whoever makes requests with other software than ours minds no ceiling.
+    made = shell.journey.ask()
+    request = replace(made.request, retention=9_000 * 86_400)
+    file = shell.folder / "request.ddtpreq"
+    file.write_bytes(request.sign(shell.journey.lender.desk.asker.signer))
+    shown = await shell.run("request", str(file))
+    assert shown.code == 0
+    assert "More than usual for this purpose" in shown.out
+    assert "9000 days" in shown.out
+    settings = shell.home / "settings.toml"
+    settings.write_text(settings.read_text() + 'policy = "strict"\n')
+    done = await shell.run("share", str(file), "--yes")
+    assert (done.code, slug(done)) == (1, "over-collection")
+    settings.write_text(settings.read_text().replace('"strict"', '"stern"'))
+    wrong = await shell.run("list")
+    assert (wrong.code, slug(wrong)) == (2, "setting-refused")
+
+
+async def test_evidence_is_written_sealed_and_verified_without_servers(shell: Shell) -> None:
+    await shell.collect()
+    shared = await shell.good("share", shell.journey.link(shell.journey.ask()), "--yes")
+    identity = seal.new_identity()
+    key, out = shell.folder / "key.txt", shell.folder / "loan.ddtpev"
+    key.write_text(identity)
+    key.chmod(0o600)
+    transfer = str(shared["transfer"])
+    both = await shell.run("evidence", transfer, "-o", str(out), "--open", "--to", "age1x")
+    assert both.code == 2
+    await shell.good("evidence", transfer, "-o", str(out), "--to", seal.recipient_of(identity))
+    assert CANARY.encode() not in out.read_bytes()
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    command = [
+        "verify", str(out), "--offline", "--json", "--identity-file", str(key),
+        "--home", str(shell.folder / "pinned"), "--network", str(shell.journey.town.network),
+    ]  # fmt: skip
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        code = await asyncio.to_thread(cli._run, command)
+    assert (code, json.loads(printed.getvalue())["files"][0]["outcome"]) == (0, "verified")
 
 
 async def test_share_without_yes_and_without_a_person_sends_nothing(shell: Shell) -> None:

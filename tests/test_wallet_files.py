@@ -3,22 +3,21 @@
 import contextlib
 import json
 import secrets
-import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from chain.check import BASES, check
 from chain.view import View
-from ddtp import cli, seal
+from ddtp import seal
 from ddtp.cli import beside
-from ddtp.errors import DDTPError, LockedError, Outcome, Unanswered
+from ddtp.errors import DDTPError, Outcome, Unanswered
 from ddtp.evidence_file import EvidenceFile
 from ddtp.policy import Policy
-from ddtp.receipt import Receipt
 from ddtp.transfer import State
 from holder import carry, consent_record, proof
 from holder.consent import Wish
@@ -218,23 +217,28 @@ async def test_that_it_may_go_abroad_is_in_the_history(journey: Journey) -> None
     assert done.state is State.VERIFIED
     assert load(journey.wallet, done.id).abroad_at is not None
     assert journey.wallet.rows("transfer")[done.id]["abroad"] == "ZZ"
-    [record] = consent_record.records(journey.wallet, done, "en")["records"]  # type: ignore[misc]
+    [record] = consents(journey, done)
     assert record["geographic_restrictions"]["to"] == "ZZ"
 
 
 # Consent records
 
 
+def consents(journey: Journey, transfer: Transfer, language: str = "en") -> list[Any]:
+    found = consent_record.records(journey.wallet, transfer, language)["records"]
+    assert isinstance(found, list)
+    return found
+
+
 async def test_a_consent_record_names_what_was_shared_and_no_value(journey: Journey) -> None:
     await journey.collected("with-paper")
     done = await journey.shared(journey.ask(), WITH_PAPER)
     done = await withdraw(journey.wallet, done)
-    found = consent_record.records(journey.wallet, done, "pt")
-    text = json.dumps(found)
+    text = json.dumps(consent_record.records(journey.wallet, done, "pt"))
     assert CANARY not in text
     assert "1234.56" not in text
     assert "123456" not in text
-    [record] = found["records"]  # type: ignore[misc]
+    [record] = consents(journey, done, "pt")
     assert record["purpose"] == "Abrir conta"
     assert record["pii_controllers"][0]["party_name"] == "Financeira de Macau"
     named = {row["pii_attribute"]: row["pii_optional"] for row in record["pii_information"]}
@@ -252,7 +256,7 @@ async def test_a_consent_record_outlives_its_record(journey: Journey) -> None:
     arrived = await journey.collected()
     done = await journey.shared(journey.ask())
     journey.wallet.forget(arrived.id)
-    [record] = consent_record.records(journey.wallet, done, "en")["records"]  # type: ignore[misc]
+    [record] = consents(journey, done)
     names = [row["pii_attribute"] for row in record["pii_information"]]
     assert names == ["holder/name", "balance/closing"]
 
@@ -307,10 +311,8 @@ async def test_wallet_19_there_is_no_evidence_before_a_receipt(journey: Journey)
     assert caught.value.rule == "wallet.19"
 
 
-def test_an_evidence_file_is_never_written_bare_by_mistake() -> None:
-    file = EvidenceFile(
-        request=b"", presentation=b"", receipt=b"", used=(), versions=(), links=()
-    )
+async def test_an_evidence_file_is_never_written_bare_by_mistake() -> None:
+    file = EvidenceFile(request=b"", presentation=b"", receipt=b"", used=(), versions=(), links=())
     with pytest.raises(ValueError, match="sealed"):
         proof.sealed(file, [], None)
 

@@ -18,19 +18,47 @@ from ddtp.cli import console, exits, files
 @click.option("--home", type=FOLDER, envvar="DDTP_HOME_VERIFY", help="Where it is pinned.")
 @click.option("--offline", is_flag=True, help="Ask nobody; use the evidence in the file.")
 @click.option("--at", help="Check as of this time, or `evidence` for that of the evidence.")
+@click.option(
+    "--identity-file",
+    "identity_files",
+    multiple=True,
+    type=FILE,
+    help="An age identity that opens what is sealed.",
+)
+@click.option("--passphrase-file", type=FILE, help="The passphrase that opens what is sealed.")
 @click.option("--show", "contents", is_flag=True, help="Print the record, if it is verified.")
 def verify(
     paths: tuple[Path, ...],
     network_source: str | None,
     home: Path | None,
     at: str | None,
+    identity_files: tuple[Path, ...],
+    passphrase_file: Path | None,
     *,
     offline: bool,
     contents: bool,
 ) -> int | None:
-    """Check files: packages, requests, evidence, network files."""
+    """Check files: packages, requests, evidence, network files.
+
+    What is sealed is opened by an identity or a passphrase. A presentation is checked as far as
+    that goes: whether its records are genuine. Only its receiver can say whether it was used.
+    """
     place = home or files.home("verify", os.environ)
-    return run(_verify(paths, place, network_source, at, offline=offline, contents=contents))
+    opens = _identities(identity_files, passphrase_file)
+    return run(_verify(paths, place, network_source, at, opens, offline=offline, contents=contents))
+
+
+def _identities(identity_files: tuple[Path, ...], passphrase_file: Path | None) -> list[str]:
+    """Return what is in files that open others: of an identity its one line that is no comment."""
+    from ddtp.cli import prompt
+
+    found = []
+    for path in identity_files:
+        text = files.read_secret(path, limit=64 * 1024).decode("utf-8", "replace")
+        found += [line.strip() for line in text.splitlines() if line.startswith("AGE-SECRET-KEY-")]
+    if passphrase_file is not None:
+        found.append(prompt.passphrase("Passphrase", passphrase_file))
+    return found
 
 
 async def _verify(
@@ -38,6 +66,7 @@ async def _verify(
     home: Path,
     network_source: str | None,
     at: str | None,
+    opens: list[str],
     *,
     offline: bool,
     contents: bool,
@@ -51,7 +80,7 @@ async def _verify(
     async with AsyncExitStack() as stack:
         view = await pinned_view(stack, home, network_source, offline=offline)
         policy = Policy(bases=BASES)
-        found = [await check(view, path, at, policy) for path in paths]
+        found = [await check(view, path, at, policy, opens) for path in paths]
     code = exits.worst(each.exit for each in found)
     console().result(
         {
