@@ -24,6 +24,7 @@ MAX_SECONDS: Final = 10 * 366 * 86_400
 AFTER_ENTRY: Final = 300  # seconds that iat may lie after its entry's time
 BEFORE_ENTRY: Final = 30 * 86_400  # and before it
 CTI_BYTES: Final = 16
+BASES: Final = ("own-record", "witnessed-by-notary", "uploaded-by-holder")  # from 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

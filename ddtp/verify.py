@@ -209,6 +209,13 @@ class Verdict:
         return tuple(dict.fromkeys(rule for rule in failed if rule is not None))
 
     @property
+    def sources(self) -> tuple[tuple[int, str], ...]:
+        """Basis and source of each package that is not its provider's own record."""
+        statements = (each.statement for each in self.examined.packages)
+        named = ((each.basis, each.source) for each in statements if each is not None)
+        return tuple((basis, source) for basis, source in named if source is not None)
+
+    @property
     def unknowns(self) -> tuple[str, ...]:
         """The rules that nobody could answer, each once."""
         unknown = (each.broken for each in self.checks if each.result is Result.UNKNOWN)

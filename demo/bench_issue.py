@@ -26,6 +26,7 @@ from demo import sample, sandbox
 from demo.bench import ROUNDS, Figure
 from demo.sample import Pinned, bench_network
 from provider.issue import Issuer, Provider
+from provider.keys import Keys
 from provider.records import FolderSource
 from provider.store import Store
 
@@ -98,7 +99,7 @@ async def _provider(folder: Path) -> AsyncIterator[Provider]:
     store = Store(folder / "provider.sqlite")
     issuer = Issuer(
         member=sample.PROVIDER,
-        signer=sample.key("provider"),
+        keys=Keys([sample.key("provider")], sample.PROVIDER, lambda: view.network),
         revocation_secret=sample.secret("revocation"),
         log=sample.ORIGIN,
         types=None,

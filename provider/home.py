@@ -1,7 +1,7 @@
 """A provider's home: the one folder that holds all it has (spec/provider.md, Home).
 
 settings.toml      what people edit
-keys/              member.key and revocation.secret, each mode 0600
+keys/              member.key, those after it, revocation.secret; each mode 0600
 view/              the pinned statements and what was seen of logs
 records/           one folder a customer, unless the settings name another place
 provider.sqlite    packages, offers, accounts; the outbox is in it
@@ -17,7 +17,7 @@ from typing import Final, Self
 
 from chain import member
 from chain.client import reach as at_its_server
-from chain.member import MEMBER_KEY, SETTINGS, VIEW, Membership
+from chain.member import SETTINGS, VIEW, Membership
 from chain.registry import Reach
 from chain.view import View
 from ddtp.card import Card
@@ -25,13 +25,17 @@ from ddtp.cli import files, keyfile, settings
 from ddtp.errors import ConflictError, DDTPError
 from ddtp.network import MemberID, Role
 from ddtp.web import Client
+from provider import keys
 from provider.accounts import Accounts
+from provider.basis import OWN_RECORD, Basis, basis_of
 from provider.camt import Unbalanced
 from provider.issue import Issuer, Provider
+from provider.keys import Keys
 from provider.offers import Offers
 from provider.records import FolderSource, RecordSource
 from provider.store import Store
 
+KEYS: Final = "keys"
 REVOCATION_SECRET: Final = "keys/revocation.secret"  # noqa: S105 - where it lies, not what it is
 DATABASE: Final = "provider.sqlite"
 DOCUMENTS: Final = "documents"
@@ -58,6 +62,8 @@ class Settings:
         unbalanced: Bank statements that do not add up: "refuse" them, or "tell" the difference.
         valid_days: How long a package is valid.
         keep_days: How long contents can be collected again.
+        basis: What packages rest on: own-record, witnessed-by-notary or uploaded-by-holder.
+        source: Who is said to have made the records, where that is not us.
         demo: Every page says that nothing on it is real.
     """
 
@@ -73,6 +79,8 @@ class Settings:
     unbalanced: str = Unbalanced.REFUSE.value
     valid_days: int = 365
     keep_days: int = 7
+    basis: str = OWN_RECORD.word
+    source: str = ""
     demo: bool = False
 
     def __post_init__(self) -> None:
@@ -81,6 +89,12 @@ class Settings:
         if not 0 < self.valid_days <= MOST_DAYS or not 0 < self.keep_days <= MOST_DAYS:
             raise ValueError(f"valid_days and keep_days are from 1 to {MOST_DAYS}")
         Unbalanced(self.unbalanced)
+        basis_of(self.basis, self.source)
+
+    @property
+    def rests_on(self) -> Basis:
+        """What packages rest on, where nobody says otherwise."""
+        return basis_of(self.basis, self.source)
 
 
 _COMMENTS: Final = {
@@ -96,6 +110,8 @@ _COMMENTS: Final = {
     "unbalanced": 'Bank statements that do not add up: "refuse", or "tell" the difference.',
     "valid_days": "How long a package is valid.",
     "keep_days": "How long contents can be collected again.",
+    "basis": "What packages rest on: own-record, witnessed-by-notary, uploaded-by-holder.",
+    "source": "Who is said to have made the records, where that is not us.",
     "demo": "Every page says that nothing on it is real.",
 }
 
@@ -110,6 +126,7 @@ class Home:
     store: Store
     source: RecordSource
     provider: Provider
+    keys: Keys
     offers: Offers
     accounts: Accounts
 
@@ -135,7 +152,7 @@ class Home:
             LockedError: cli.7, a key can be read by others.
         """
         chosen = read_settings(path, environ)
-        signer = keyfile.read(path / MEMBER_KEY)
+        signers = [signer for _, signer in keys.read(path / KEYS)]
         view = View(
             path / VIEW,
             reach=reach or at_its_server(client),
@@ -145,7 +162,7 @@ class Home:
         await view.refresh()
         issuer = Issuer(
             member=MemberID(chosen.member),
-            signer=signer,
+            keys=Keys(signers, MemberID(chosen.member), lambda: view.network),
             revocation_secret=keyfile.read_secret(path / REVOCATION_SECRET),
             log=member.log_of(chosen.log, view.network, "provider.11"),
             types=chosen.types,
@@ -168,6 +185,7 @@ class Home:
             store,
             clock=clock,
             valid_seconds=chosen.valid_days * DAY,
+            basis=chosen.rests_on,
         )
         return cls(
             path=path,
@@ -176,6 +194,7 @@ class Home:
             store=store,
             source=source,
             provider=provider,
+            keys=issuer.keys,
             offers=offers,
             accounts=Accounts(store, clock=clock),
         )

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -27,13 +27,16 @@ from ddtp.fingerprint import Fingerprint
 from ddtp.keys import KeyID, Signer
 from ddtp.network import MemberID
 from ddtp.package import Package, Statement
+from ddtp.policy import Policy
 from ddtp.record import Record, size_of
+from ddtp.verify import Absent, Answer
 from provider import store
+from provider.basis import OWN_RECORD, Basis
+from provider.keys import Keys
 from provider.store import Row, Store
 
 log = logging.getLogger(__name__)
 
-OWN_RECORD: Final = 1  # the basis of everything that a provider issues from its own records
 MOST_ENTRIES: Final = 1_000  # of one submission
 BIG_RECORD: Final = 500  # leaves from which on a tree is built beside the event loop
 FIRST_RETRY_SECONDS: Final = 1.0
@@ -41,6 +44,7 @@ LAST_RETRY_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 60.0  # other processes leave packages behind as well
 KEEP_SECONDS: Final = 7 * 86_400
 _PIECE: Final = 2**20
+_KEY_ENDED: Final = ("network.8", "provider.13")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,20 @@ class _Waiting:
     log: str
     issued: Issued
     done: asyncio.Future[tuple[Evidence, bytes]]
+
+    @property
+    def mailbox(self) -> tuple[str, KeyID]:
+        """What entries of one submission have in common: the log, and who signs."""
+        return self.log, self.issued.author
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On what terms a package is issued; see `Provider.issue`."""
+
+    valid_seconds: int
+    basis: Basis
+    replaces: Fingerprint | None
 
 
 class Registrar(Protocol):
@@ -65,6 +83,19 @@ class Registrar(Protocol):
         """Revoke an entry by the key of its lock."""
         ...
 
+    async def answer(
+        self,
+        origin: str,
+        fingerprint: Fingerprint,
+        kind: int,
+        brought: bytes | None,
+        policy: Policy,
+        *,
+        accepts: Callable[[Entry], bool],
+    ) -> Answer:
+        """Return what a log says of a fingerprint."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
@@ -72,14 +103,14 @@ class Issuer:
 
     Attributes:
         member: Member id.
-        signer: The member's key.
+        keys: The member's keys.
         revocation_secret: 32 bytes from which each package's revocation key is derived.
         log: Origin of the log that registers.
         types: Folder with more record types, or None.
     """
 
     member: MemberID
-    signer: Signer
+    keys: Keys
     revocation_secret: bytes
     log: str
     types: Path | None
@@ -142,6 +173,8 @@ class Provider:
         documents: Mapping[str, Path],
         valid_seconds: int,
         key: str | None,
+        basis: Basis = OWN_RECORD,
+        replaces: Fingerprint | None = None,
     ) -> Package:
         """Return a package of a record, signed, kept and registered.
 
@@ -151,22 +184,27 @@ class Provider:
             documents: Where the file of each document lies, by the document's name.
             valid_seconds: How long the package is valid.
             key: Who asks again by the same key gets the same package; None for a new one.
+            basis: What it rests on.
+            replaces: The package that is revoked as soon as this one is registered.
 
         Raises:
             DDTPError: type.3 to type.7 for the record, source.5 for a document, provider.5
-                the key was used for something else, provider.8 the contents are gone; what
-                the log refuses.
+                the key was used for something else, provider.8 the contents are gone,
+                provider.6 or provider.17 what cannot be replaced; what the log refuses.
             Unanswered: The log cannot say now; the package is kept and goes on by itself.
         """
         record_type.find(record.type, self._issuer.types).check(record)
-        digest = None if key is None else _digest(record, holder, valid_seconds)
+        terms = Terms(valid_seconds=valid_seconds, basis=basis, replaces=replaces)
+        digest = None if key is None else _digest(record, holder, terms)
         row = None if key is None else self._store.package_by_key(key)
         if row is None:
+            if replaces is not None:
+                self.check_replaceable(replaces)
             for document in record.documents:
                 await asyncio.to_thread(
                     self._keep, documents[document.name], document.sha256, document.size
                 )
-            made, leaves, issued = await self._make(record, holder, valid_seconds, key, digest)
+            made, leaves, issued = await self._make(record, holder, terms, key, digest)
             row = await self._store.write(store.add_package(made))
             if row is made:
                 return await self._registered(row, leaves, issued)
@@ -206,6 +244,18 @@ class Provider:
         finally:
             self._stirred.set()
 
+    def check_replaceable(self, fingerprint: Fingerprint) -> None:
+        """Refuse to replace what is no package of ours that stands.
+
+        Raises:
+            DDTPError: provider.6, no such package; ConflictError provider.17, it is revoked.
+        """
+        row = self._store.package(fingerprint)
+        if row is None:
+            raise DDTPError("provider.6", fingerprint.text)
+        if row.reason is not None:
+            raise ConflictError("provider.17", fingerprint.text)
+
     def document(self, sha256: bytes) -> Path:
         """Return where a document of a package is kept."""
         return self._documents / sha256.hex()
@@ -214,7 +264,7 @@ class Provider:
         self,
         record: Record,
         holder: KeyID,
-        valid_seconds: int,
+        terms: Terms,
         key: str | None,
         digest: bytes | None,
     ) -> tuple[Row, tuple[bytes, ...], Issued]:
@@ -226,21 +276,22 @@ class Provider:
         else:
             leaves, root = await asyncio.to_thread(_tree, record, salts)
         lock = entry.lock_of(entry.revocation_key(self._issuer.revocation_secret, cti))
+        signer = self._issuer.keys.current()
         statement = Statement(
             issuer=self._issuer.member,
-            key_id=self._issuer.signer.key_id,
+            key_id=signer.key_id,
             issued_at=now,
-            expires_at=now + valid_seconds,
+            expires_at=now + terms.valid_seconds,
             cti=cti,
             holder=holder,
             type=record.type,
             root=root,
             size=len(leaves),
-            basis=OWN_RECORD,
-            source=None,
+            basis=terms.basis.number,
+            source=terms.basis.source,
             lock=lock,
             log=self._issuer.log,
-        ).sign(self._issuer.signer)
+        ).sign(signer)
         fingerprint = Fingerprint.of(statement)
         row = Row(
             fingerprint=fingerprint,
@@ -248,8 +299,9 @@ class Provider:
             digest=digest,
             type=record.type,
             issued_at=now,
-            expires_at=now + valid_seconds,
+            expires_at=now + terms.valid_seconds,
             holder=holder,
+            author=signer.key_id,
             cti=cti,
             log=self._issuer.log,
             statement=statement,
@@ -259,15 +311,18 @@ class Provider:
             place=None,
             reason=None,
             revoked=0,
+            replaces=terms.replaces,
         )
-        return row, leaves, Issued(fingerprint, lock, self._issuer.signer.key_id, entry.NOT_YET)
+        return row, leaves, Issued(fingerprint, lock, signer.key_id, entry.NOT_YET)
 
     async def _registered(self, row: Row, leaves: tuple[bytes, ...], issued: Issued) -> Package:
         """Return the package of a row, after its registration."""
         evidence = row.evidence
         if evidence is None:
-            proven, evidence = await self._register(row.log, issued)
+            row, proven, evidence = await self._prove(row, issued)
             _check_time(row, entry.decode(proven.registration.entry))
+            if row.replaces is not None:
+                await self._replace(row, row.replaces, proven.registration.index, evidence)
         return Package(
             statement=row.statement,
             leaves=leaves,
@@ -275,9 +330,80 @@ class Provider:
             documents=_document_indices(leaves, len(row.documents) // 32),
         )
 
+    async def _replace(self, row: Row, old: bytes, place: int, evidence: bytes) -> None:
+        """Revoke what a package takes the place of, now that it is registered."""
+        await self._store.write(store.set_evidence([(row.fingerprint, place, evidence)]))
+        replaced = self._store.package(old)
+        if replaced is not None and not replaced.revoked:
+            try:
+                await self._revoke(replaced)
+            except (DDTPError, Unanswered) as error:
+                log.warning("replaced package stands", extra={"rule": error.rule})
+                self._stirred.set()  # the outbox goes on with it
+
+    async def _prove(self, row: Row, issued: Issued) -> tuple[Row, Evidence, bytes]:
+        """Have a package registered; return it as it then is, and the evidence.
+
+        Where its key ended meanwhile, the package is signed anew: nobody has it yet.
+        """
+        try:
+            proven, encoded = await self._register(row.log, issued)
+        except (DDTPError, Unanswered) as error:
+            ended = KeyID(row.author) != self._issuer.keys.current().key_id
+            if error.rule not in _KEY_ENDED or not ended:
+                raise
+            row, stands = await self._renewed(row)
+            if stands is not None:
+                return row, stands, stands.encode()
+            proven, encoded = await self._register(row.log, self._entry(row))
+        return row, proven, encoded
+
+    async def _renewed(self, row: Row) -> tuple[Row, Evidence | None]:
+        """Sign a package anew that no log has; or return the evidence of one that has it.
+
+        Raises:
+            DDTPError: provider.13, there is no key that may sign.
+            Unanswered: The log cannot say.
+        """
+        issuer, fingerprint = self._issuer, Fingerprint(row.fingerprint)
+        signer = issuer.keys.signer(issuer.keys.current().key_id)
+        # Perhaps we only did not hear of it.
+        meant = entry.draft(self._entry(row))
+        answer = await self._registrar.answer(
+            row.log,
+            fingerprint,
+            entry.ISSUED,
+            None,
+            Policy(),
+            accepts=lambda each: entry.draft(each) == meant,
+        )
+        if isinstance(answer, Unanswered):
+            raise answer
+        if not isinstance(answer, Absent):
+            index = answer.registration.index
+            await self._store.write(store.set_evidence([(fingerprint, index, answer.encode())]))
+            return row, answer
+        now = self._clock()
+        signed = replace(
+            Statement.open(row.statement),
+            key_id=signer.key_id,
+            issued_at=now,
+            expires_at=now + row.expires_at - row.issued_at,
+        ).sign(signer)
+        fresh = replace(
+            row,
+            fingerprint=Fingerprint.of(signed),
+            author=signer.key_id,
+            issued_at=now,
+            expires_at=now + row.expires_at - row.issued_at,
+            statement=signed,
+        )
+        await self._store.write(store.renew(row.fingerprint, fresh))
+        return fresh, None
+
     def _entry(self, row: Row) -> Issued:
         key = entry.revocation_key(self._issuer.revocation_secret, row.cti)
-        author = self._issuer.signer.key_id
+        author = KeyID(row.author)
         return Issued(Fingerprint(row.fingerprint), entry.lock_of(key), author, entry.NOT_YET)
 
     async def _register(self, log_origin: str, issued: Issued) -> tuple[Evidence, bytes]:
@@ -290,16 +416,15 @@ class Provider:
 
     async def _submit(self) -> None:
         """Submit what waits, group after group, until nothing does."""
-        issuer = self._issuer
+        member, keys = self._issuer.member, self._issuer.keys
         group: list[_Waiting] = []
         try:
             while self._waiting:
                 group = self._next_group()
                 entries = [each.issued for each in group]
                 try:
-                    proven = await self._registrar.submit(
-                        group[0].log, entries, issuer.member, issuer.signer
-                    )
+                    signer = keys.signer(group[0].issued.author)
+                    proven = await self._registrar.submit(group[0].log, entries, member, signer)
                 except Exception as error:  # noqa: BLE001 - it goes to all who wait
                     self._refuse(group, error)
                 else:
@@ -310,9 +435,9 @@ class Provider:
                 each.done.cancel()
 
     def _next_group(self) -> list[_Waiting]:
-        """Take from what waits as much as one submission to one log holds."""
-        origin = self._waiting[0].log
-        group = [each for each in self._waiting if each.log == origin][:MOST_ENTRIES]
+        """Take from what waits as much as one submission to one log by one key holds."""
+        first = self._waiting[0].mailbox
+        group = [each for each in self._waiting if each.mailbox == first][:MOST_ENTRIES]
         taken = {id(each) for each in group}
         self._waiting = [each for each in self._waiting if id(each) not in taken]
         return group
@@ -367,11 +492,13 @@ class Provider:
     async def _send_again(self) -> None:
         """Submit every unproven package and revocation once, and raise what kept one back."""
         rows = self._store.unregistered(MOST_ENTRIES)
-        waits = [self._register(row.log, self._entry(row)) for row in rows]
+        waits = [self._prove(row, self._entry(row)) for row in rows]
         answers = await asyncio.gather(*waits, return_exceptions=True)
         failed = [each for each in answers if isinstance(each, BaseException)]
         if len(rows) > len(failed):
             log.info("outbox registered", extra={"size": len(rows) - len(failed)})
+        if any(row.replaces is not None for row in rows):
+            self._stirred.set()  # what they take the place of goes next
         for row in self._store.revoking(MOST_ENTRIES):
             try:
                 await self._revoke(row)
@@ -382,7 +509,7 @@ class Provider:
 
     async def _revoke(self, row: Row) -> Evidence:
         if row.place is None:
-            evidence, _ = await self._register(row.log, self._entry(row))
+            row, evidence, _ = await self._prove(row, self._entry(row))
             place = evidence.registration.index
         else:
             place = row.place
@@ -462,7 +589,7 @@ def _check_time(row: Row, issued: Entry) -> None:
         raise DDTPError("package.7", f"issued at {row.issued_at}, registered at {issued.time}")
 
 
-def _digest(record: Record, holder: KeyID, valid_seconds: int) -> bytes:
+def _digest(record: Record, holder: KeyID, terms: Terms) -> bytes:
     """Return what tells one thing to be issued from another; nobody outside sees it."""
     claims: list[Encodable] = [[list(path), value] for path, value in sorted(record.claims.items())]
     tables: list[Encodable] = [
@@ -473,7 +600,9 @@ def _digest(record: Record, holder: KeyID, valid_seconds: int) -> bytes:
     documents: list[Encodable] = [
         [each.name, each.media_type, each.size, each.sha256] for each in record.documents
     ]
-    fields: Encodable = [record.type, claims, tables, documents, bytes(holder), valid_seconds]
+    basis = terms.basis
+    said: list[Encodable] = [terms.valid_seconds, basis.number, basis.source, terms.replaces]
+    fields: Encodable = [record.type, claims, tables, documents, bytes(holder), said]
     return hashlib.sha256(encoding.encode(fields)).digest()
 
 

@@ -17,12 +17,14 @@ from typing import Final
 
 from ddtp import possession
 from ddtp.errors import ConflictError, DDTPError, Unanswered
+from ddtp.fingerprint import Fingerprint
 from ddtp.keys import KeyID
 from ddtp.network import MemberID
 from ddtp.package import Package
 from ddtp.policy import SKEW_SECONDS
 from ddtp.possession import CODE_BYTES, NONCE_BYTES, Offer, Possession, Redemption
 from provider import store
+from provider.basis import OWN_RECORD, Basis
 from provider.issue import Provider
 from provider.records import RecordSource
 from provider.store import OfferRow, Store
@@ -42,6 +44,7 @@ class Offers:
         store: Where offers are kept.
         clock: Unix time in seconds.
         valid_seconds: How long a package is valid.
+        basis: What packages rest on, where nobody says otherwise.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Offers:
         *,
         clock: Callable[[], int],
         valid_seconds: int,
+        basis: Basis = OWN_RECORD,
     ) -> None:
         self._member = member
         self._endpoint = endpoint.rstrip("/")
@@ -62,13 +66,28 @@ class Offers:
         self._store = store
         self._clock = clock
         self._valid_seconds = valid_seconds
+        self._basis = basis
 
-    async def make(self, customer: str, name: str) -> tuple[str, OfferRow]:
+    async def make(
+        self,
+        customer: str,
+        name: str,
+        *,
+        basis: Basis | None = None,
+        replaces: Fingerprint | None = None,
+    ) -> tuple[str, OfferRow]:
         """Return the link of a new offer of one record to one customer, and the offer.
 
+        Args:
+            basis: What the package will rest on; None for what the settings say.
+            replaces: The package that it will take the place of.
+
         Raises:
-            DDTPError: source.1 to source.9, type.3 to type.7: it cannot be issued.
+            DDTPError: source.1 to source.9, type.3 to type.7: it cannot be issued; provider.6 or
+                provider.17: that cannot be replaced.
         """
+        if replaces is not None:
+            self._provider.check_replaceable(replaces)
         found = await to_thread(self._source.record, customer, name)
         code = os.urandom(CODE_BYTES)
         row = OfferRow(
@@ -80,6 +99,9 @@ class Offers:
             type=found.record.type,
             nonce=os.urandom(NONCE_BYTES),
             expires_at=self._clock() + OFFER_SECONDS,
+            basis=(basis or self._basis).number,
+            source=(basis or self._basis).source,
+            replaces=replaces,
         )
         await self._store.write(store.add_offer(row))
         return f"{self._endpoint}{LINK_PATH}#{encode_code(code)}", row
@@ -143,6 +165,8 @@ class Offers:
                 documents=found.documents,
                 valid_seconds=self._valid_seconds,
                 key=_key(row.offer),
+                basis=Basis(row.basis, row.source),
+                replaces=None if row.replaces is None else Fingerprint(row.replaces),
             )
         except ConflictError:
             # Another call for this offer was first: what it was given stands.

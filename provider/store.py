@@ -7,7 +7,7 @@ that is on the disk. A change that raises undoes itself and leaves the others al
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,6 +24,7 @@ _Group = list[tuple[Change[Any], asyncio.Future[Any]]]
 _Result = tuple[Any, Exception | None]
 
 LATER_SECONDS: Final = 0.2
+REPLACED: Final = 1  # the reason of a revocation (spec/entry.md)
 
 _SCHEMA: Final = """
 PRAGMA secure_delete = ON;
@@ -35,6 +36,7 @@ CREATE TABLE IF NOT EXISTS packages (
     issued_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     holder BLOB NOT NULL,
+    author BLOB NOT NULL,       -- the key that signed it
     cti BLOB NOT NULL,
     log TEXT NOT NULL,
     statement BLOB NOT NULL,
@@ -43,7 +45,8 @@ CREATE TABLE IF NOT EXISTS packages (
     evidence BLOB,              -- null until a log has proven the registration
     place INTEGER,              -- index of the entry in the log
     reason INTEGER,             -- set when the package is to be revoked
-    revoked INTEGER NOT NULL DEFAULT 0
+    revoked INTEGER NOT NULL DEFAULT 0,
+    replaces BLOB               -- the package that it takes the place of, once it is registered
 ) STRICT;
 CREATE INDEX IF NOT EXISTS unregistered ON packages (issued_at) WHERE evidence IS NULL;
 CREATE INDEX IF NOT EXISTS revoking ON packages (issued_at)
@@ -57,7 +60,10 @@ CREATE TABLE IF NOT EXISTS offers (
     title TEXT NOT NULL,
     type TEXT NOT NULL,
     nonce BLOB NOT NULL,
-    expires_at INTEGER NOT NULL
+    expires_at INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    source TEXT,                -- who is said to have made it, where that is not us
+    replaces BLOB               -- the package that it is to take the place of
 ) STRICT;
 CREATE TABLE IF NOT EXISTS accounts (
     customer TEXT PRIMARY KEY,
@@ -78,6 +84,7 @@ class Row:
     issued_at: int
     expires_at: int
     holder: bytes
+    author: bytes
     cti: bytes
     log: str
     statement: bytes
@@ -87,6 +94,7 @@ class Row:
     place: int | None
     reason: int | None
     revoked: int
+    replaces: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +109,9 @@ class OfferRow:
     type: str
     nonce: bytes
     expires_at: int
+    basis: int
+    source: str | None
+    replaces: bytes | None
 
 
 _PACKAGE: Final = ", ".join(Row.__slots__)
@@ -117,6 +128,17 @@ _REVOKING: Final = (
 )
 _NEWEST: Final = f"SELECT {_PACKAGE} FROM packages ORDER BY issued_at DESC, rowid DESC LIMIT ?"  # noqa: S608
 _BEGINNING: Final = f"SELECT {_PACKAGE} FROM packages WHERE fingerprint BETWEEN ? AND ? LIMIT 10"  # noqa: S608
+_WAITING: Final = "SELECT count(*) FROM packages WHERE author = ? AND evidence IS NULL"
+_SIGNED_BY: Final = f"SELECT {_PACKAGE} FROM packages WHERE author = ? ORDER BY rowid"  # noqa: S608
+_PROVEN: Final = "UPDATE packages SET evidence = ?, place = ? WHERE fingerprint = ?"
+_REPLACED: Final = f"""
+UPDATE packages SET reason = {REPLACED} WHERE reason IS NULL AND fingerprint =
+    (SELECT replaces FROM packages WHERE fingerprint = ? AND replaces IS NOT NULL)
+"""  # noqa: S608
+_RENEW: Final = """
+UPDATE packages SET fingerprint = ?, author = ?, issued_at = ?, expires_at = ?, statement = ?
+WHERE fingerprint = ? AND evidence IS NULL
+"""
 _OF_OFFER: Final = f"SELECT {_OFFER} FROM offers WHERE offer = ?"  # noqa: S608
 
 
@@ -204,6 +226,15 @@ class Store:
     def unregistered(self, most: int) -> list[Row]:
         """Return signed packages that no log has proven yet, the oldest first."""
         return [_made(found) for found in self._reader.execute(_UNREGISTERED, (most,))]
+
+    def waiting(self, author: bytes) -> int:
+        """Return how many packages of a key no log has proven yet."""
+        (count,) = self._reader.execute(_WAITING, (author,)).fetchone()
+        return int(count)
+
+    def signed_by(self, author: bytes) -> Iterator[Row]:
+        """Yield the packages that a key signed, in the order in which they were made."""
+        return map(_made, self._reader.execute(_SIGNED_BY, (author,)))
 
     def revoking(self, most: int) -> list[Row]:
         """Return registered packages whose revocation no log has proven yet."""
@@ -310,10 +341,31 @@ def add_package(row: Row) -> Change[Row]:
 
 
 def set_evidence(proven: Sequence[tuple[bytes, int, bytes]]) -> Change[None]:
-    """Return the change that keeps (fingerprint, index, evidence) of what was registered."""
+    """Return the change that keeps (fingerprint, index, evidence) of what was registered.
+
+    What a package takes the place of is to be revoked from then on, and not before.
+    """
     rows = [(evidence, place, fingerprint) for fingerprint, place, evidence in proven]
-    statement = "UPDATE packages SET evidence = ?, place = ? WHERE fingerprint = ?"
-    return lambda database: _discard(database.executemany(statement, rows))
+    names = [(fingerprint,) for fingerprint, _, _ in proven]
+
+    def change(database: Connection) -> None:
+        database.executemany(_PROVEN, rows)
+        database.executemany(_REPLACED, names)
+
+    return change
+
+
+def renew(old: bytes, row: Row) -> Change[None]:
+    """Return the change by which a package that no log has is signed anew, if none has it yet."""
+    values = (
+        row.fingerprint,
+        row.author,
+        row.issued_at,
+        row.expires_at,
+        row.statement,
+        old,
+    )
+    return lambda database: _discard(database.execute(_RENEW, values))
 
 
 def ask_to_revoke(fingerprint: bytes, reason: int) -> Change[None]:

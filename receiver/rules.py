@@ -15,6 +15,7 @@ from ddtp import purpose, record_type
 from ddtp.cli import settings
 from ddtp.errors import DDTPError
 from ddtp.network import Level
+from ddtp.package import BASES
 from ddtp.policy import SKEW_SECONDS, STATUS_SECONDS, Policy
 from receiver import templates
 from receiver.templates import DAY
@@ -25,7 +26,6 @@ POLICY: Final = "policy.toml"
 PURPOSES: Final = "purposes.toml"
 TEMPLATES: Final = "templates"
 TYPES: Final = "types"
-BASES: Final = ("own-record", "witnessed-by-notary", "uploaded-by-holder")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,17 @@ from ddtp.package import Package
 from ddtp.possession import Offer, Possession, Redemption
 from provider.offers import OFFER_SECONDS, decode_code, encode_code
 from provider.server import app
+from tests.bank import Bank, open_bank, write
 from tests.builders import FILE_BYTES, HOLDER_KEY
 from tests.rules import broken_rule
-from tests.test_provider import Bank, bank, changed, write  # noqa: F401 - a fixture
+from tests.test_provider import changed
+
+
+@pytest.fixture
+async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
+    async with open_bank(tmp_path) as bank:
+        yield bank
+
 
 OTHER_KEY = SigningKey(bytes(range(32)))
 SHA256 = hashlib.sha256(FILE_BYTES).hexdigest()
@@ -79,7 +88,7 @@ def prove(offer: Offer, key: SigningKey, now: int) -> bytes:
 
 
 @pytest.fixture
-async def door(bank: Bank) -> AsyncIterator[Door]:  # noqa: F811 - the fixture of that name
+async def door(bank: Bank) -> AsyncIterator[Door]:
     write(bank.path / "records")
     async with web.serve(app(bank.home)) as server:
         yield Door(bank, server.url)

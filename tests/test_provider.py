@@ -3,8 +3,7 @@
 import asyncio
 import json
 import os
-import sys
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,18 +11,17 @@ import aiohttp
 import pytest
 from playwright.async_api import Browser
 
-from chain.member import CARD, MEMBER_KEY, SETTINGS, Membership, log_of
+from chain.member import MEMBER_KEY, Membership, log_of
 from ddtp import entry, record_type, verify, web, words
 from ddtp.encoding import Value
-from ddtp.errors import ConflictError, DDTPError, LockedError, Outcome, StorageError, Unanswered
+from ddtp.errors import ConflictError, LockedError, Outcome, StorageError, Unanswered
 from ddtp.evidence import Evidence
 from ddtp.fingerprint import Fingerprint
-from ddtp.keys import SigningKey
 from ddtp.network import MemberID
 from ddtp.package import Package
 from ddtp.policy import Policy
 from ddtp.record import Record
-from ddtp.verify import Found
+from ddtp.verify import Answer, Found
 from provider import accounts, issue, store
 from provider import home as homes
 from provider.accounts import Accounts
@@ -31,133 +29,28 @@ from provider.home import Home
 from provider.records import FolderSource
 from provider.server import app, qr
 from provider.store import Store
+from tests.bank import (
+    DAY,
+    HOLDER,
+    JSON,
+    OTHER,
+    PASSPHRASE,
+    Bank,
+    ddtp,
+    open_bank,
+    plain,
+    rule_of,
+    write,
+)
 from tests.browser import chromium, needs_chromium
-from tests.builders import FILE_BYTES, HOLDER_KEY
+from tests.builders import FILE_BYTES
 from tests.rules import broken_rule
-from tests.town import Town, open_town
-
-HOLDER = HOLDER_KEY.key_id
-OTHER = SigningKey(bytes(range(32))).key_id
-DAY = 86_400
-PASSPHRASE = "six plain words nobody guesses"
-JSON = {
-    "type": "bank-statement/1",
-    "title": "January to March 2025",
-    "claims": {
-        "holder": {"name": "Chan Tai Man"},
-        "account": {"number": "0123-456", "currency": "HKD"},
-        "period": {"from": "2025-01-01", "until": "2025-04-01"},
-        "balance": {"closing": {"currency": "HKD", "amount": "1234.50"}},
-    },
-    "tables": {
-        "transactions": {
-            "from": "2025-01-01",
-            "until": "2025-04-01",
-            "rows": [
-                {"date": "2025-03-03", "amount": {"currency": "HKD", "minor": -99}},
-                {"date": "2025-01-03", "amount": {"currency": "HKD", "amount": "12"}},
-            ],
-        }
-    },
-    "documents": [{"file": "s.pdf", "media_type": "application/pdf"}],
-}
-
-
-def write(folder: Path, text: object = JSON, name: str = "q1") -> Path:
-    """Put a record of the customer chan into a folder of records."""
-    below = folder / "chan"
-    below.mkdir(exist_ok=True, parents=True)
-    (below / "s.pdf").write_bytes(FILE_BYTES)
-    path = below / f"{name}.json"
-    path.write_text(text if isinstance(text, str) else json.dumps(text))
-    return path
-
-
-def plain(number: int = 1) -> Record:
-    """Return a small record without documents."""
-    claims: dict[tuple[str, ...], Value] = {("title",): f"Letter {number}"}
-    return Record(type="note/1", claims=claims, tables={}, documents=())
-
-
-NOTE = """
-type = "note/1"
-label = { en = "Note", zh-Hans = "便条", zh-Hant = "便條", pt = "Nota" }
-[documents]
-sensitivity = "ordinary"
-label = { en = "None", zh-Hans = "无", zh-Hant = "無", pt = "Nenhum" }
-[[claims]]
-path = ["title"]
-kind = "text"
-sensitivity = "ordinary"
-label = { en = "Title", zh-Hans = "标题", zh-Hant = "標題", pt = "Título" }
-"""
-
-
-@dataclass(frozen=True)
-class Bank:
-    """A provider's home in a town."""
-
-    town: Town
-    path: Path
-    home: Home
-
-    async def issue(
-        self, record: Record, key: str | None = None, holder: object = HOLDER
-    ) -> Package:
-        return await self.home.provider.issue(
-            record,
-            holder,  # type: ignore[arg-type]
-            documents={},
-            valid_seconds=DAY,
-            key=key,
-        )
-
-    def entries(self) -> list[entry.Entry]:
-        """Return what the log holds, without status entries."""
-        assert self.town.log is not None
-        reads = self.town.log._store.reads
-        every = [entry.decode(leaf) for leaf in reads.leaves(0, reads.size())]
-        return [each for each in every if not isinstance(each, entry.Status)]
 
 
 @pytest.fixture
 async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
-    async with open_town(tmp_path) as town:
-        path = town.home("bank")
-        asked = Membership(
-            member=MemberID("did:web:bank.example"),
-            names={"en": "Demo Bank"},
-            jurisdiction="MO",
-            endpoint=f"http://127.0.0.1:{town.free_port()}",
-        )
-        homes.create(
-            path,
-            asked,
-            network_file=town.network.read_bytes(),
-            source=str(town.network),
-            demo=True,
-        )
-        town.admit(path / CARD)
-        types = path / "types"
-        types.mkdir()
-        (types / "note.toml").write_text(NOTE)
-        settings = path / SETTINGS
-        settings.write_text(settings.read_text().replace("# types", "types"))
-        home = await Home.open(path, os.environ, client=town.client, clock=town.clock)
-        try:
-            async with home.provider:
-                yield Bank(town, path, home)
-        finally:
-            home.close()
-
-
-async def rule_of(work: Awaitable[object]) -> str:
-    """Return the rule by which something is refused, "ok" when it is not."""
-    try:
-        await work
-    except (DDTPError, Unanswered) as error:
-        return error.rule
-    return "ok"
+    async with open_bank(tmp_path) as bank:
+        yield bank
 
 
 # --- records --------------------------------------------------------------------------------
@@ -464,6 +357,9 @@ class Deaf:
     async def submit(self, origin: str, *_: object) -> list[Evidence]:
         self.origins.append(origin)
         raise Unanswered("log.2", "deaf")
+
+    async def answer(self, origin: str, *_: object, accepts: object) -> Answer:
+        return Unanswered("log.2", "deaf")
 
     async def revoke(self, origin: str, *_: object) -> Evidence:
         self.origins.append(origin)
@@ -784,20 +680,6 @@ async def widths(browser: Browser, portal: str, language: str) -> list[int]:
 
 
 # --- commands -------------------------------------------------------------------------------
-
-
-async def ddtp(bank: Bank, *words_: str) -> tuple[int, dict[str, object], str]:
-    """Run a command of the provider and return its exit code, JSON document and stderr."""
-    running = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ddtp", "provider", *words_),
-        *("--home", str(bank.path), "--json", "--no-input"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=bank.town.folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-    )
-    out, err = await running.communicate()
-    return running.returncode or 0, json.loads(out or b"{}"), err.decode()
 
 
 async def test_a_package_is_issued_listed_shown_and_revoked_by_command(bank: Bank) -> None:

@@ -25,9 +25,9 @@ from ddtp.verify import Found
 from provider import home as homes
 from provider.home import Home
 from provider.offers import decode_code
+from tests.bank import write
 from tests.builders import FILE_BYTES, key
 from tests.test_offers import prove
-from tests.test_provider import write
 from tests.town import Town, open_town
 
 OFFERS = 40

@@ -83,7 +83,7 @@ class Explanation:
         line: Why, in a sentence.
         limits: What even a verified record does not say.
         notices: What else must be known: that nobody could say, that it speaks of another
-            time, that who sent it is not known.
+            time, that who sent it is not known, that the provider did not make the record.
     """
 
     language: str
@@ -234,6 +234,10 @@ def _notices(verdict: Verdict, checks: Sequence[CheckWords], language: str) -> t
     if verdict.as_of is not None:
         found.append(_words("as_of", language))
     found += [each.sentence for each in checks if each.noted]
+    found += [
+        _words(f"bases.{basis}", language).format(source=source)
+        for basis, source in dict.fromkeys(verdict.sources)
+    ]
     return tuple(found)
 
 

@@ -37,7 +37,7 @@ def list_packages(*, home: Path | None, limit: int) -> None:
 @click.argument("package")
 def show(*, home: Path | None, package: str) -> None:
     """Show one package: by its fingerprint or the beginning of it."""
-    row = with_store(home, lambda store: _one(store, package))
+    row = with_store(home, lambda store: one(store, package))
     fields = _fields(row)
     text = "\n".join(f"{name:<12} {safe(str(value))}" for name, value in fields.items())
     console().result({"schema": "ddtp.provider.show/1", **fields}, text)
@@ -52,7 +52,7 @@ def revoke(*, home: Path | None, package: str, reason: str, yes: bool) -> int:
     """Revoke a package: whoever checks it from now on sees that it is withdrawn."""
     from ddtp.fingerprint import Fingerprint
 
-    row = with_store(home, lambda store: _one(store, package))
+    row = with_store(home, lambda store: one(store, package))
     found = Fingerprint(row.fingerprint)
     asked = (
         f"Revoke {found.digest.hex()[:16]} ({safe(row.type)}, {moment(row.issued_at)}) for good?"
@@ -74,7 +74,7 @@ def revoke(*, home: Path | None, package: str, reason: str, yes: bool) -> int:
     return exits.OK
 
 
-def _one(store: "Store", package: str) -> "Row":
+def one(store: "Store", package: str) -> "Row":
     """Return the one package whose fingerprint begins so."""
     digits = package.removeprefix("sha256:").lower()
     if len(digits) < SHORTEST_ID or not all(digit in "0123456789abcdef" for digit in digits):
@@ -88,6 +88,10 @@ def _one(store: "Store", package: str) -> "Row":
 
 
 def _fields(row: "Row") -> dict[str, object]:
+    from ddtp import entry
+    from ddtp.package import BASES, Statement
+
+    statement = Statement.open(row.statement)
     return {
         "fingerprint": "sha256:" + row.fingerprint[2:].hex(),
         "state": _state(row),
@@ -97,6 +101,10 @@ def _fields(row: "Row") -> dict[str, object]:
         "log": row.log,
         "index": row.place,
         "documents": len(row.documents) // 32,
+        "reason": None if row.reason is None else entry.REASONS[row.reason],
+        "replaces": None if row.replaces is None else "sha256:" + row.replaces[2:].hex(),
+        "basis": BASES[statement.basis - 1],
+        "source": statement.source,
         "collectable": row.leaves is not None,
     }
 

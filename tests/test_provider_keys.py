@@ -1,0 +1,218 @@
+"""spec/provider.md, Keys: rotation, retirement, and what a stolen key leaves to be done."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chain import governance
+from chain.governance import Governor
+from chain.home import read_card
+from ddtp import entry, network
+from ddtp.cli import files
+from ddtp.errors import Outcome, Unanswered
+from ddtp.evidence import Evidence
+from ddtp.fingerprint import Fingerprint
+from ddtp.keys import KeyID, SigningKey
+from ddtp.network import Member, MemberKey
+from ddtp.package import Package, Statement
+from ddtp.policy import Policy
+from ddtp.verify import examine
+from provider import keys
+from tests.bank import Bank, ddtp, open_bank, plain, rule_of
+from tests.rules import broken_rule
+from tests.town import ORIGIN
+
+
+@pytest.fixture
+async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
+    async with open_bank(tmp_path) as bank:
+        yield bank
+
+
+def ours(bank: Bank) -> Member:
+    return bank.home.view.network.member(bank.home.settings.member)
+
+
+async def amend(bank: Bank, rows: tuple[MemberKey, ...]) -> None:
+    """Have the governors give the bank these keys, and everybody learn of it."""
+    governor = Governor.open(bank.town.network.parent)
+    known = governor.network
+    members = tuple(
+        replace(each, keys=rows) if each.id == ours(bank).id else each for each in known.members
+    )
+    following = replace(
+        known,
+        members=members,
+        network=known.name,
+        previous=Fingerprint.of(known.encode()),
+        version=known.version + 1,
+    )
+    statements = (*governor.statements, governance._signed(following, governor.key))
+    network.walk(known, statements)
+    files.write(bank.town.network, network.encode_file(statements), force=True)
+    await bank.home.view.refresh()
+    if bank.town.log is not None:
+        await bank.town.log._trust.refresh()
+
+
+async def rotated(bank: Bank, **changes: object) -> tuple[KeyID, KeyID]:
+    """Give the bank a second key; return the first, and the second. Changes are of the first."""
+    first = bank.home.keys.current().key_id
+    second = keys.add(bank.path / "keys")
+    held = [signer for _, signer in keys.read(bank.path / "keys")]
+    # What opening the home again would do.
+    bank.home.keys._signers.update({each.key_id: each for each in held})
+    old = replace(ours(bank).keys[0], **changes)  # type: ignore[arg-type]
+    await amend(bank, (old, MemberKey(key=second.key_id, retired=False, bounds={})))
+    return first, second.key_id
+
+
+def signer_of(package: Package) -> KeyID:
+    return Statement.open(package.statement).key_id
+
+
+async def outcome(bank: Bank, package: Package) -> Outcome:
+    return examine(await bank.home.view.package_case(package, {}, Policy())).outcome
+
+
+async def test_the_new_key_signs_when_the_network_has_it(bank: Bank) -> None:
+    before = await bank.issue(plain())
+    first, second = await rotated(bank)
+    after = await bank.issue(plain())
+    assert (signer_of(before), signer_of(after)) == (first, second)
+    assert await outcome(bank, before) is Outcome.VERIFIED
+    assert await outcome(bank, after) is Outcome.VERIFIED
+
+
+async def test_what_the_old_key_signed_stays_good_when_it_is_retired(bank: Bank) -> None:
+    before = await bank.issue(plain())
+    await rotated(bank, retired=True)
+    assert await outcome(bank, before) is Outcome.VERIFIED
+
+
+async def test_the_outbox_of_the_old_key_goes_on_under_it(bank: Bank) -> None:
+    await bank.town.stop_log()
+    with pytest.raises(Unanswered):
+        await bank.issue(plain(), "k")
+    first, _ = await rotated(bank)
+    await bank.town.start_log()
+    package = await bank.issue(plain(), "k")
+    assert signer_of(package) == first
+    assert await outcome(bank, package) is Outcome.VERIFIED
+
+
+async def test_provider_13_what_an_ended_key_signed_in_vain_is_signed_anew(bank: Bank) -> None:
+    await bank.town.stop_log()
+    with pytest.raises(Unanswered):
+        await bank.issue(plain(), "k")
+    first, second = await rotated(bank, bounds={ORIGIN: 2})
+    assert broken_rule(lambda: bank.home.keys.signer(first)) == "provider.13"
+    await bank.town.start_log()
+    package = await bank.issue(plain(), "k")
+    assert signer_of(package) == second
+    assert await outcome(bank, package) is Outcome.VERIFIED
+    assert [row.author for row in bank.home.store.newest(9)] == [second]
+
+
+async def test_provider_13_a_key_that_is_not_here_signs_nothing(bank: Bank) -> None:
+    other = SigningKey(bytes(range(32))).key_id
+    assert broken_rule(lambda: bank.home.keys.signer(other)) == "provider.13"
+
+
+async def test_what_an_ended_key_had_registered_unheard_is_not_signed_again(bank: Bank) -> None:
+    first = await bank.issue(plain(), "k")
+    # As if we had stopped before we heard of it.
+    forget = "UPDATE packages SET evidence = NULL, place = NULL"
+    await bank.home.store.write(lambda database: database.execute(forget).close())
+    await rotated(bank, retired=True)
+    again = await bank.issue(plain(), "k")
+    assert again.fingerprint == first.fingerprint
+    assert await outcome(bank, again) is Outcome.VERIFIED
+
+
+async def test_keys_are_listed_and_rotated_by_command(bank: Bank) -> None:
+    code, told, err = await ddtp(bank, "keys", "rotate")
+    assert code == 0, err
+    card = read_card(bank.path / "update.ddtpcard")
+    first, second = card.member.keys
+    assert (first.key, second.key.text) == (bank.home.keys.current().key_id, told["key"])
+    assert not first.retired
+    assert (await ddtp(bank, "keys", "rotate"))[1]["key"] == told["key"]
+    listed = (await ddtp(bank, "keys", "list"))[1]["keys"]
+    assert [row["state"] for row in listed] == ["signs", "new"]  # type: ignore[attr-defined]
+    await amend(bank, card.member.keys)
+    listed = (await ddtp(bank, "keys", "list"))[1]["keys"]
+    assert [row["state"] for row in listed] == ["in-use", "signs"]  # type: ignore[attr-defined]
+
+
+async def test_the_old_key_is_retired_by_a_card_of_the_new_one(bank: Bank) -> None:
+    first, second = await rotated(bank)
+    assert (await ddtp(bank, "keys", "retire"))[0] == 0
+    rows = read_card(bank.path / "update.ddtpcard").member.keys
+    assert [(row.key, row.retired) for row in rows] == [(second, False), (first, True)]
+
+
+async def test_a_compromised_key_is_to_be_retired_at_once(bank: Bank) -> None:
+    assert (await ddtp(bank, "keys", "rotate", "--compromised"))[0] == 0
+    rows = read_card(bank.path / "update.ddtpcard").member.keys
+    assert [row.retired for row in rows] == [True, False]
+
+
+async def test_provider_14_a_card_that_changes_nothing_is_not_made(bank: Bank) -> None:
+    code, told, _ = await ddtp(bank, "keys", "retire")
+    assert (code, told["rule"]) == (6, "provider.14")
+
+
+async def test_provider_16_a_key_that_is_waited_for_is_not_retired(bank: Bank) -> None:
+    await bank.town.stop_log()
+    with pytest.raises(Unanswered):
+        await bank.issue(plain(), "k")
+    await rotated(bank)
+    code, told, _ = await ddtp(bank, "keys", "retire")
+    assert (code, told["rule"]) == (6, "provider.16")
+
+
+async def test_what_a_stolen_key_signed_from_its_bound_on_is_listed_and_revoked(
+    bank: Bank,
+) -> None:
+
+    good = await bank.issue(plain())
+    doubtful = await bank.issue(plain(2))
+    assert doubtful.evidence is not None
+    bound = Evidence.decode(doubtful.evidence).registration.index
+    await rotated(bank, retired=True, bounds={ORIGIN: bound})
+    assert await outcome(bank, good) is Outcome.VERIFIED
+    assert await outcome(bank, doubtful) is Outcome.NOT_VERIFIED
+    code, told, err = await ddtp(bank, "keys", "affected", "--revoke", "--yes")
+    assert code == 0, err
+    named = [row["fingerprint"] for row in told["packages"]]  # type: ignore[attr-defined]
+    assert named == [doubtful.fingerprint.text]
+    last = bank.entries()[-1]
+    assert isinstance(last, entry.Revoked)
+    assert (last.index, entry.REASONS[last.reason]) == (bound, "compromise")
+    assert await rule_of(bank.home.provider.revoke(good.fingerprint, 0)) == "ok"
+
+
+def test_a_card_begins_with_the_key_that_signs_it(town_member: Member) -> None:
+    first, second = SigningKey(bytes(32)), SigningKey(bytes(range(32)))
+    rows = tuple(MemberKey(key=each.key_id, retired=False, bounds={}) for each in (first, second))
+    card = keys.card(replace(town_member, keys=rows), second, adds=[], retires=[first.key_id])
+    assert [(row.key, row.retired) for row in card.member.keys] == [
+        (second.key_id, False),
+        (first.key_id, True),
+    ]
+
+
+@pytest.fixture
+def town_member() -> Member:
+    return Member(
+        id=network.MemberID("did:web:bank.example"),
+        names={"en": "Bank"},
+        jurisdiction="MO",
+        endpoint="",
+        keys=(),
+        purposes=(),
+        roles=(),
+    )
