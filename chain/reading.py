@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chain.registry import Registry
-from chain.tree import WIDTH, Shelf, Tile, Tree
+from chain.tree import HEIGHT, WIDTH, Shelf, Tile, Tree
 from ddtp import merkle
 from ddtp.errors import ProofError, Unanswered
 from ddtp.note import Checkpoint
@@ -67,6 +67,34 @@ async def proven(
             raise Unanswered("view.2", detail) from error
         yield Batch(tree.size, found, grown, tiles)
         tree = grown
+
+
+async def tree_of(registry: Registry, head: Checkpoint) -> Tree:
+    """Return the tree under a head from the tiles of its edge, without reading its entries.
+
+    Args:
+        head: Signed by the log, opened by whoever calls.
+
+    Raises:
+        Unanswered: log.2; view.2, what is served does not make the tree that was signed.
+        DDTPError: As the registry refuses.
+    """
+    size = head.size
+    asked = [
+        (level - 1, number)
+        for level in range(1, -(-size.bit_length() // HEIGHT) + 1)
+        for complete in [size >> HEIGHT * level]
+        for number in range(complete - complete % WIDTH, complete)
+    ]
+    found = {
+        (level, number): await registry.tile(tile_path(str(level), number, WIDTH))
+        for level, number in asked
+    }
+    last = await leaves(registry, size - size % WIDTH, size)
+    tree = Tree.restored(size, merkle.leaf_hashes(last), lambda level, n: found[level, n])
+    if root_of(tree) != head.root:
+        raise Unanswered("view.2", f"{head.origin}: its tiles do not make its tree of {size}")
+    return tree
 
 
 def root_of(tree: Tree) -> bytes:

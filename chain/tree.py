@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
-from typing import Final, Self
+from typing import Final, Self, cast
 
-from ddtp import merkle, status
+from ddtp import encoding, merkle, status
 from ddtp.merkle import HASH_BYTES, Nodes
 
 HEIGHT: Final = 8  # levels of the tree in one tile, as in C2SP tlog-tiles
@@ -69,6 +69,22 @@ class Tree:
             edge.append(last)
             rising = roots
         return Tree(self.size + len(leaves), tuple(edge)), tiles
+
+    def encode(self) -> bytes:
+        """Return the tree as bytes: its size, and the hashes of the last tile of each level."""
+        return encoding.encode([self.size, [b"".join(levels[0]) for levels in self.edge]])
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Return the tree that `encode` wrote.
+
+        Raises:
+            ValueError: These are no such bytes.
+        """
+        match encoding.decode(data):
+            case [int(size), list(rows)] if all(isinstance(row, bytes) for row in rows):
+                return cls(size, tuple(_levels_of(cut(cast("bytes", row))) for row in rows))
+        raise ValueError("these bytes are no tree")
 
     @classmethod
     def restored(cls, size: int, last_leaves: Sequence[bytes], load: Load) -> Self:

@@ -5,22 +5,20 @@ is answered once: `acceptances` has its fingerprint as primary key, and the row 
 receipt stands there before anything is used.
 """
 
-import contextlib
 import hashlib
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from chain.database import Connection, DatabaseError, open_database
+from chain.database import Connection
 from ddtp import encoding
-from ddtp.errors import ConflictError, DDTPError, StorageError, Unanswered
+from ddtp.errors import ConflictError, DDTPError, Unanswered
 from ddtp.fingerprint import Fingerprint
 from ddtp.transfer import Event, State, after
 from receiver import rows
-from receiver.rows import Acceptance, Asked, Consent, acceptance_of, asked_of
+from receiver.rows import Acceptance, Asked, Consent, Held, acceptance_of, asked_of
+from receiver.store import Store
 
-VERSION: Final = 1
 MAX_GRANTS: Final = 16  # of one request
 MAX_REFUSALS: Final = 64  # answers kept of one request, so that the same bytes get the same
 
@@ -31,23 +29,17 @@ class Cases:
     """The store of all requests of one receiver, shared by its replicas."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self._db = open_database(path, rows.SCHEMA)
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise StorageError("case.9", f"{path} was made by a newer version")
-        self._db.execute(f"PRAGMA user_version = {VERSION}")
+        self.store = Store(path)
 
     def close(self) -> None:
         """Close the store."""
-        with self._lock:
-            self._db.close()
+        self.store.close()
 
     # Requests
 
     def add(self, asked: Asked) -> None:
         """Keep a new request."""
-        with self._writing() as db:
+        with self.store.writing() as db:
             db.execute(
                 rows.ADD,
                 (
@@ -68,7 +60,7 @@ class Cases:
         Raises:
             DDTPError: case.1.
         """
-        row = self._one(rows.ONE, request_id)
+        row = self.store.one(rows.ONE, request_id)
         if row is None:
             raise DDTPError("case.1", "no request has this id")
         return asked_of(row)
@@ -79,7 +71,7 @@ class Cases:
         Raises:
             DDTPError: case.1 for none, case.10 for several.
         """
-        found = self._all(rows.IDS, beginning, beginning)
+        found = self.store.all(rows.IDS, beginning, beginning)
         if not found or not beginning:
             raise DDTPError("case.1", f"no request begins with {beginning[:40]!r}")
         if len(found) > 1:
@@ -88,7 +80,7 @@ class Cases:
 
     def listing(self) -> tuple[Asked, ...]:
         """Return all requests, the oldest first."""
-        return tuple(map(asked_of, self._all(rows.ALL)))
+        return tuple(map(asked_of, self.store.all(rows.ALL)))
 
     def end(self, asked: Asked, event: Event) -> None:
         """Close a request that was not answered: `DECLINE` by us, `EXPIRE` by time.
@@ -98,7 +90,7 @@ class Cases:
         Raises:
             ConflictError: case.7, it was answered.
         """
-        with self._writing() as db:
+        with self.store.writing() as db:
             state = _state(db, asked.request)
             accepted = db.execute(rows.ACCEPTANCE, (bytes(asked.request),)).fetchone()
             if state not in OPEN or (accepted is not None and accepted[4] is not None):
@@ -112,7 +104,7 @@ class Cases:
 
     def see(self, request: Fingerprint, where: str) -> None:
         """Note, once, in which session the return link was opened: "same" or "other"."""
-        with self._writing() as db:
+        with self.store.writing() as db:
             db.execute(rows.SET_SEEN, (where, bytes(request)))
 
     # Grants
@@ -125,7 +117,7 @@ class Cases:
             ConflictError: case.6, the grant is kept with another lock.
         """
         request = bytes(asked.request)
-        with self._writing() as db:
+        with self.store.writing() as db:
             row = db.execute(rows.GRANT, (request, bytes(grant))).fetchone()
             if row is not None:
                 if row[0] != lock:
@@ -139,7 +131,7 @@ class Cases:
 
     def place_grant(self, asked: Asked, grant: Fingerprint, index: int) -> None:
         """Note where in the log a grant stands."""
-        with self._writing() as db:
+        with self.store.writing() as db:
             db.execute(rows.PLACE_GRANT, (index, bytes(asked.request), bytes(grant)))
             state = _state(db, asked.request)
             if state is State.ASKED:
@@ -148,19 +140,19 @@ class Cases:
 
     def grant(self, asked: Asked, grant: Fingerprint) -> Consent | None:
         """Return a grant of a request as it is kept."""
-        row = self._one(rows.GRANT, bytes(asked.request), bytes(grant))
+        row = self.store.one(rows.GRANT, bytes(asked.request), bytes(grant))
         if row is None:
             return None
         return Consent(lock=row[0], position=row[1], key=row[2], erasure=row[3])
 
     def withdraw(self, asked: Asked, grant: Fingerprint, key: bytes) -> None:
         """Keep the key that a holder showed, before anything is done about it."""
-        with self._writing() as db:
+        with self.store.writing() as db:
             db.execute(rows.SHOW_KEY, (key, bytes(asked.request), bytes(grant)))
 
     def withdrawals(self) -> tuple[tuple[str, Fingerprint], ...]:
         """Return request id and grant of each withdrawal that is not at its end."""
-        return tuple((str(row[0]), Fingerprint(row[1])) for row in self._all(rows.WITHDRAWING))
+        return tuple((str(row[0]), Fingerprint(row[1])) for row in self.store.all(rows.WITHDRAWING))
 
     def erase(
         self,
@@ -179,7 +171,7 @@ class Cases:
             proof: Until when request, grants and receipt are kept.
         """
         request = bytes(asked.request)
-        with self._writing() as db:
+        with self.store.writing() as db:
             db.execute(rows.SET_ERASURE, (erasure, request, bytes(grant)))
             if closes:
                 state = _state(db, asked.request)
@@ -193,7 +185,7 @@ class Cases:
 
     def erased(self, asked: Asked, now: int, proof: int) -> None:
         """Note that contents were erased because their time was over."""
-        with self._writing() as db:
+        with self.store.writing() as db:
             db.execute(rows.SET_ERASED, (now, proof, bytes(asked.request)))
             db.execute(rows.DROP_UPLOADS, (bytes(asked.request),))
 
@@ -206,7 +198,7 @@ class Cases:
             DDTPError: case.2, the request was closed meanwhile.
         """
         request = bytes(asked.request)
-        with self._writing() as db:
+        with self.store.writing() as db:
             row = db.execute(rows.ACCEPTANCE, (request,)).fetchone()
             if row is None:
                 _check_open(_state(db, asked.request))
@@ -225,7 +217,7 @@ class Cases:
 
     def acceptance(self, asked: Asked) -> Acceptance | None:
         """Return the row of a request, finished or not."""
-        row = self._one(rows.ACCEPTANCE, bytes(asked.request))
+        row = self.store.one(rows.ACCEPTANCE, bytes(asked.request))
         return None if row is None else acceptance_of(row)
 
     def accept(
@@ -234,6 +226,7 @@ class Cases:
         acceptance: Acceptance,
         used: Sequence[bytes],
         *,
+        packages: Sequence[Held],
         presentation: bytes,
         answer: bytes,
         now: int,
@@ -242,6 +235,7 @@ class Cases:
 
         Args:
             used: The registration of the use of each grant.
+            packages: Where the packages are registered, so that a withdrawal is noticed.
             presentation: SHA-256 of the sealed bytes that this answers.
             answer: Sealed to their reply recipient.
 
@@ -249,7 +243,7 @@ class Cases:
             Unanswered: case.8, the row is gone: the request expired, or its grant was withdrawn.
         """
         request = bytes(asked.request)
-        with self._writing() as db:
+        with self.store.writing() as db:
             values = (now, encoding.encode(list(used)), request, acceptance.receipt)
             if db.execute(rows.ACCEPT, values).rowcount == 1:
                 state = _state(db, asked.request)
@@ -257,6 +251,10 @@ class Cases:
                 for event in _TO_VERIFIED[state]:
                     state = after(state, event)
                 db.execute(rows.SET_STATE, (state.value, request))
+                db.executemany(
+                    rows.ADD_PACKAGE,
+                    [(request, each.log, each.position, each.lock) for each in packages],
+                )
             else:
                 row = db.execute(rows.ACCEPTANCE, (request,)).fetchone()
                 if row is None or row[0] != acceptance.receipt:
@@ -267,24 +265,24 @@ class Cases:
 
     def abandon(self, asked: Asked, acceptance: Acceptance) -> None:
         """Remove a row that can never be finished; one that was accepted meanwhile stays."""
-        with self._writing() as db:
+        with self.store.writing() as db:
             db.execute(rows.ABANDON, (bytes(asked.request), acceptance.receipt))
 
     def unfinished(self) -> tuple[str, ...]:
         """Return the ids of requests whose acceptance was begun and not finished."""
-        return tuple(str(row[0]) for row in self._all(rows.UNFINISHED))
+        return tuple(str(row[0]) for row in self.store.all(rows.UNFINISHED))
 
     # Answers
 
     def answer(self, asked: Asked, presentation: bytes) -> bytes | None:
         """Return what the same sealed bytes, by their SHA-256, were answered with."""
-        row = self._one(rows.ANSWER, bytes(asked.request), presentation)
+        row = self.store.one(rows.ANSWER, bytes(asked.request), presentation)
         return None if row is None else bytes(row[0])
 
     def remember(self, asked: Asked, presentation: bytes, answer: bytes, receipt: bytes) -> bytes:
         """Keep a refusal's answer and return the first one that was kept."""
         request = bytes(asked.request)
-        with self._writing() as db:
+        with self.store.writing() as db:
             db.execute(rows.REMEMBER, (request, presentation, answer, receipt))
             db.execute(rows.FORGET_OLDEST, (request, request, MAX_REFUSALS, request))
             row = db.execute(rows.ANSWER, (request, presentation)).fetchone()
@@ -292,12 +290,12 @@ class Cases:
 
     def receipts(self, asked: Asked) -> tuple[bytes, ...]:
         """Return the signed receipts given for a request, in their order."""
-        return tuple(bytes(row[0]) for row in self._all(rows.RECEIPTS, bytes(asked.request)))
+        return tuple(bytes(row[0]) for row in self.store.all(rows.RECEIPTS, bytes(asked.request)))
 
     def receipt_for(self, asked: Asked, sealed: bytes) -> bytes | None:
         """Return the signed receipt that these sealed bytes were answered with."""
         digest = hashlib.sha256(sealed).digest()
-        row = self._one(rows.RECEIPT, bytes(asked.request), digest)
+        row = self.store.one(rows.RECEIPT, bytes(asked.request), digest)
         return None if row is None else bytes(row[0])
 
     # Uploads
@@ -309,7 +307,7 @@ class Cases:
             DDTPError: case.2 the request is closed; upload.4, too many files or bytes.
         """
         request = bytes(asked.request)
-        with self._writing() as db:
+        with self.store.writing() as db:
             _check_open(_state(db, asked.request))
             row = db.execute(rows.UPLOAD, (request, sha256)).fetchone()
             if row is not None:
@@ -322,49 +320,17 @@ class Cases:
 
     def upload(self, asked: Asked, sha256: bytes) -> int | None:
         """Return what an upload will measure, None where none was begun."""
-        row = self._one(rows.UPLOAD, bytes(asked.request), sha256)
+        row = self.store.one(rows.UPLOAD, bytes(asked.request), sha256)
         return None if row is None else int(row[0])
 
     def has_uploads(self, asked: Asked) -> bool:
         """Return whether documents were uploaded for a request that was not erased yet."""
-        return bool(self._one(rows.UPLOADED, bytes(asked.request))[0])
+        return bool(self.store.one(rows.UPLOADED, bytes(asked.request))[0])
 
     def drop_upload(self, asked: Asked, sha256: bytes) -> None:
         """Forget an upload whose bytes were not those it named."""
-        with self._writing() as db:
+        with self.store.writing() as db:
             db.execute(rows.DROP_UPLOAD, (bytes(asked.request), sha256))
-
-    # The connection
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """Open a transaction that is durable when the block is left without an error."""
-        with self._alone():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    def _one(self, sql: str, *values: Any) -> Any:
-        with self._alone():
-            return self._db.execute(sql, values).fetchone()
-
-    def _all(self, sql: str, *values: Any) -> list[Any]:
-        with self._alone():
-            return self._db.execute(sql, values).fetchall()
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other threads out; what the database cannot do now is a fault that passes."""
-        with self._lock:
-            try:
-                yield
-            except DatabaseError as error:
-                raise StorageError("case.11", str(error)) from error
 
 
 _TO_VERIFIED: Final = {

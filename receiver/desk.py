@@ -32,7 +32,7 @@ from receiver import uploads
 from receiver.cases import Cases
 from receiver.folder import Folder, Folders, Proof
 from receiver.requests import RANDOM_BYTES, Asker, Asking, Made, make
-from receiver.rows import Acceptance, Asked
+from receiver.rows import Acceptance, Asked, Held
 from receiver.templates import Template
 
 log = logging.getLogger(__name__)
@@ -292,6 +292,7 @@ class Desk:
             came.asked,
             row,
             registrations,
+            packages=tuple(map(_held, case.packages)),
             presentation=came.digest,
             answer=self._sealed(came, row.receipt, registrations),
             now=self.clock(),
@@ -425,6 +426,16 @@ class _Came:
 def return_code(secret: bytes, nonce: bytes) -> str:
     """Return the code in the return link of the request with this nonce."""
     return keys.derive(secret, b"ddtp-1 return code" + nonce, 16).hex()
+
+
+def _held(presented: Presented) -> Held:
+    """Return where a package is registered."""
+    if not isinstance(presented.issued, Evidence):
+        raise TypeError("a verified presentation has evidence of its packages")
+    statement = Statement.open(presented.shown.statement)
+    return Held(
+        log=statement.log, position=presented.issued.registration.index, lock=statement.lock
+    )
 
 
 def _unanswered(verdict: Verdict) -> Unanswered:

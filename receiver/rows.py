@@ -29,6 +29,17 @@ CREATE TABLE IF NOT EXISTS answers (
   number INTEGER PRIMARY KEY, request BLOB NOT NULL, presentation BLOB NOT NULL,
   answer BLOB NOT NULL, receipt BLOB NOT NULL, UNIQUE (request, presentation)
 );
+CREATE TABLE IF NOT EXISTS packages (
+  request BLOB NOT NULL, log TEXT NOT NULL, position INTEGER NOT NULL, lock BLOB NOT NULL,
+  withdrawn_at INTEGER, reason INTEGER, PRIMARY KEY (request, log, position)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS read_logs (
+  log TEXT PRIMARY KEY, tree BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS revocations (
+  log TEXT NOT NULL, position INTEGER NOT NULL, key BLOB NOT NULL, reason INTEGER NOT NULL,
+  seen_at INTEGER NOT NULL, PRIMARY KEY (log, position)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS uploads (
   request BLOB NOT NULL, sha256 BLOB NOT NULL, length INTEGER NOT NULL,
   PRIMARY KEY (request, sha256)
@@ -39,7 +50,8 @@ ADD: Final = """INSERT INTO requests
   VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 COLUMNS: Final = (
     "SELECT r.request, r.id, r.template, r.log, r.made_at, r.expires_at, r.state, r.erased_at,"
-    " r.proof_until, r.seen_in, r.session, a.request IS NOT NULL, a.accepted_at, a.retain_until"
+    " r.proof_until, r.seen_in, r.session, a.request IS NOT NULL, a.accepted_at, a.retain_until,"
+    " EXISTS (SELECT 1 FROM packages p WHERE p.request = r.request AND p.withdrawn_at NOT NULL)"
     " FROM requests r LEFT JOIN acceptances a ON a.request = r.request"
 )
 ONE: Final = COLUMNS + " WHERE r.id = ?"
@@ -84,6 +96,29 @@ FORGET_OLDEST: Final = """DELETE FROM answers WHERE request = ? AND number <= (S
   (SELECT receipt FROM acceptances WHERE request = ?)"""
 RECEIPTS: Final = "SELECT receipt FROM answers WHERE request = ? ORDER BY number"
 RECEIPT: Final = "SELECT receipt FROM answers WHERE request = ? AND presentation = ?"
+ADD_PACKAGE: Final = """INSERT OR IGNORE INTO packages (request, log, position, lock)
+  VALUES (?, ?, ?, ?)"""
+PACKAGES: Final = """SELECT log, position, lock, withdrawn_at, reason FROM packages
+  WHERE request = ? ORDER BY log, position"""
+KEPT: Final = """SELECT count(*) FROM requests r WHERE r.erased_at IS NULL AND (
+  EXISTS (SELECT 1 FROM grants g WHERE g.request = r.request AND r.log = ?)
+  OR EXISTS (SELECT 1 FROM packages p WHERE p.request = r.request AND p.log = ?))"""
+LOGS: Final = """SELECT log FROM requests WHERE erased_at IS NULL UNION SELECT p.log FROM packages p
+  JOIN requests r ON r.request = p.request WHERE r.erased_at IS NULL"""
+TREE: Final = "SELECT tree FROM read_logs WHERE log = ?"
+SET_TREE: Final = "INSERT OR REPLACE INTO read_logs (log, tree) VALUES (?, ?)"
+ADD_REVOCATION: Final = """INSERT OR IGNORE INTO revocations (log, position, key, reason, seen_at)
+  VALUES (?, ?, ?, ?, ?)"""
+FORGET_REVOCATIONS: Final = "DELETE FROM revocations WHERE seen_at < ?"
+REVOKED_GRANTS: Final = """SELECT r.request, g.fingerprint, g.lock, v.key FROM revocations v
+  JOIN requests r ON r.log = v.log
+  JOIN grants g ON g.request = r.request AND g.position = v.position
+  WHERE g.key IS NULL AND g.erasure IS NULL"""
+REVOKED_PACKAGES: Final = """SELECT p.request, p.log, p.position, p.lock, v.key, v.reason
+  FROM revocations v JOIN packages p ON p.log = v.log AND p.position = v.position
+  WHERE p.withdrawn_at IS NULL"""
+SET_WITHDRAWN: Final = """UPDATE packages SET withdrawn_at = ?, reason = ?
+  WHERE request = ? AND log = ? AND position = ?"""
 UPLOAD: Final = "SELECT length FROM uploads WHERE request = ? AND sha256 = ?"
 UPLOADED: Final = "SELECT count(*), coalesce(sum(length), 0) FROM uploads WHERE request = ?"
 ADD_UPLOAD: Final = "INSERT INTO uploads (request, sha256, length) VALUES (?, ?, ?)"
@@ -105,6 +140,7 @@ class Asked:
         proof_until: Until when request, grants and receipt are kept after that.
         seen_in: Whether the return link was opened in the session that asked.
         session: SHA-256 of the token of that session.
+        is_withdrawn: A package of it was withdrawn by its provider since.
     """
 
     request: Fingerprint
@@ -121,6 +157,7 @@ class Asked:
     accepting: bool = False
     accepted_at: int | None = None
     retain_until: int | None = None
+    is_withdrawn: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -163,6 +200,28 @@ class Acceptance:
     used: tuple[bytes, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Where a package of an accepted case is registered.
+
+    Attributes:
+        withdrawn_at: When we noticed that its provider withdrew it, None if he did not.
+        reason: Why, a number of `entry.REASONS`.
+    """
+
+    log: str
+    position: int
+    lock: bytes
+    withdrawn_at: int | None = None
+    reason: int | None = None
+
+
+def held_of(row: Any) -> Held:
+    """Return what a row of PACKAGES says."""
+    log, position, lock, withdrawn_at, reason = row
+    return Held(log=log, position=position, lock=lock, withdrawn_at=withdrawn_at, reason=reason)
+
+
 def asked_of(row: Any) -> Asked:
     """Return what a row of COLUMNS says."""
     return Asked(
@@ -180,6 +239,7 @@ def asked_of(row: Any) -> Asked:
         accepting=bool(row[11]),
         accepted_at=row[12],
         retain_until=row[13],
+        is_withdrawn=bool(row[14]),
     )
 
 

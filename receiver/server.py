@@ -35,7 +35,7 @@ from ddtp.web import (
     reply,
     style,
 )
-from receiver import uploads
+from receiver import uploads, watch
 from receiver.desk import Desk, return_code
 from receiver.retention import Retention
 from receiver.rows import Asked
@@ -167,7 +167,7 @@ def door(desk: Desk, retention: Retention) -> Application:
 
 @contextlib.asynccontextmanager
 async def sweeping(retention: Retention, seconds: int) -> AsyncIterator[None]:
-    """Erase what is over, and go on with what was interrupted, while the block runs."""
+    """Look for withdrawals, erase what is over, and go on with what was interrupted."""
     task = asyncio.create_task(_sweep(retention, seconds))
     try:
         yield
@@ -180,6 +180,7 @@ async def sweeping(retention: Retention, seconds: int) -> AsyncIterator[None]:
 async def _sweep(retention: Retention, seconds: int) -> None:
     while True:
         try:
+            await watch.look(retention.desk)
             await retention.sweep()
         except (DDTPError, Unanswered, OSError) as error:
             log.warning("sweep", extra={"error": type(error).__name__})

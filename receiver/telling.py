@@ -7,20 +7,21 @@ import asyncio
 import json
 import shutil
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from chain.linking import joined
-from ddtp import words
+from ddtp import entry, words
 from ddtp.cli import beside, files, safe
 from ddtp.errors import DDTPError, Outcome
 from ddtp.evidence_file import EvidenceFile
 from ddtp.receipt import Receipt
 from ddtp.request import SAME_DEVICE, Request
 from ddtp.seal import recipient_of, seal
-from receiver import report
+from receiver import report, watch
 from receiver.home import Home
-from receiver.rows import Asked
+from receiver.rows import Asked, Held
 from receiver.rules import TYPES
 
 EVIDENCE: Final = "case.ddtpev"
@@ -37,6 +38,11 @@ def matter(home: Home, asked: Asked) -> str:
         return MATTER_GONE
 
 
+def moment(second: int) -> str:
+    """Return a second as people read it."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def row(asked: Asked, words: str) -> dict[str, object]:
     """Return a case's row in a list."""
     return {
@@ -49,6 +55,7 @@ def row(asked: Asked, words: str) -> dict[str, object]:
         "accepted_at": asked.accepted_at,
         "retain_until": asked.retain_until,
         "erased_at": asked.erased_at,
+        "package_withdrawn": asked.is_withdrawn,
     }
 
 
@@ -70,6 +77,17 @@ def case(home: Home, request_id: str, language: str) -> tuple[dict[str, object],
     ]
     for each in receipts:
         lines += [_reason(rule, language) for rule in each.reasons]
+    withdrawn = [each for each in watch.packages(home.desk, asked) if each.withdrawn_at]
+    fields["withdrawn"] = [_withdrawn(each) for each in withdrawn]
+    lines += [
+        words.say(
+            "receiver.package_withdrawn",
+            language,
+            when=moment(each.withdrawn_at or 0),
+            why=words.say(f"receiver.reason_{entry.REASONS[each.reason or 0]}", language),
+        )
+        for each in withdrawn
+    ]
     if asked.accepted_at is not None and asked.erased_at is None:
         read = contents(home, asked, language)
         note = _sender(home, asked)
@@ -159,6 +177,15 @@ def _write_into(
                 raise DDTPError("presentation.5", "a document of the case is another one now")
         written.append(place)
     return tuple(written)
+
+
+def _withdrawn(held: Held) -> dict[str, object]:
+    return {
+        "log": held.log,
+        "index": held.position,
+        "noticed_at": held.withdrawn_at,
+        "reason": entry.REASONS[held.reason or 0],
+    }
 
 
 def _sender(home: Home, asked: Asked) -> str:

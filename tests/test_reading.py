@@ -94,3 +94,23 @@ async def test_view_2_a_head_of_another_tree_is_not_reached(town: Town) -> None:
     head = await head_of(town.log)
     with pytest.raises(Unanswered, match=re.escape("(view.2)")):
         await read(town.log, replace(head, root=merkle.leaf_hash(b"another")))
+
+
+async def test_a_tree_is_made_from_the_tiles_of_its_edge(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "BATCH", 512)
+    assert town.log is not None
+    await append(town, *(issued(f"package {n}") for n in range(1_300)))
+    head = await head_of(town.log)
+    tree = await reading.tree_of(town.log, head)
+    assert tree == (await read(town.log, head))[-1].tree
+    assert Tree.decode(tree.encode()) == tree
+
+
+async def test_tiles_that_do_not_make_the_tree_are_unknown(town: Town) -> None:
+    assert town.log is not None
+    await append(town, *(issued(f"package {n}") for n in range(300)))
+    with pytest.raises(Unanswered) as unknown:
+        await reading.tree_of(Liar(town.log, 3), await head_of(town.log))  # type: ignore[arg-type]  # it passes on the rest
+    assert unknown.value.rule == "view.2"

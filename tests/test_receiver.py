@@ -392,7 +392,7 @@ async def test_case_3_contents_of_an_open_case_are_not_shown(town: Lending) -> N
 async def test_case_3_contents_written_and_not_committed_are_not_shown(town: Lending) -> None:
     made, sent = await town.whole()
     await town.home.desk.present(made.id, sent.sealed)
-    town.home.desk.cases._db.execute("UPDATE acceptances SET accepted_at = NULL")
+    town.home.desk.cases.store.db.execute("UPDATE acceptances SET accepted_at = NULL")
     with pytest.raises(DDTPError) as refused:
         evidence_file(town.home, town.home.desk.cases.find(made.id))
     assert refused.value.rule == "case.3"
@@ -423,7 +423,7 @@ async def test_case_8_a_row_that_is_gone_is_not_accepted(town: Lending) -> None:
     row = Acceptance(receipt=b"receipt", grants=(), presentation=bytes(32), retain_until=NOW)
     with pytest.raises(Unanswered) as unknown:
         town.home.desk.cases.accept(
-            asked, row, (), presentation=bytes(32), answer=b"answer", now=NOW
+            asked, row, (), packages=(), presentation=bytes(32), answer=b"answer", now=NOW
         )
     assert unknown.value.rule == "case.8"
 
@@ -473,13 +473,13 @@ async def test_a_beginning_of_one_names_it(town: Lending) -> None:
 
 def test_case_11_a_store_that_stays_busy_is_refused(tmp_path: Path) -> None:
     cases = Cases(tmp_path / "cases.sqlite")
-    cases._db.execute("PRAGMA busy_timeout = 10")
+    cases.store.db.execute("PRAGMA busy_timeout = 10")
     other = Cases(tmp_path / "cases.sqlite")
-    other._db.execute("BEGIN IMMEDIATE")
+    other.store.db.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageError) as refused:
         cases.see(Fingerprint.of(b""), "same")
     assert refused.value.rule == "case.11"
-    other._db.execute("ROLLBACK")
+    other.store.db.execute("ROLLBACK")
     other.close()
     cases.close()
 
@@ -713,7 +713,7 @@ async def test_desk_3_a_key_that_does_not_fit_writes_nothing(town: Lending) -> N
 
 async def test_a_grant_registered_and_not_noted_is_revoked_too(town: Lending) -> None:
     made, sent = await town.whole()
-    town.home.desk.cases._db.execute("UPDATE grants SET position = NULL")
+    town.home.desk.cases.store.db.execute("UPDATE grants SET position = NULL")
     await withdraw(town, made.id, sent)
     _, receipt = opened(await town.home.desk.present(made.id, sent.sealed))
     assert receipt.reasons == ("grant.9",)
@@ -730,7 +730,7 @@ class Racing:
 
     def abandon(self, asked: Asked, row: Acceptance) -> None:
         self._cases.accept(
-            asked, row, (), presentation=row.presentation, answer=b"an answer", now=NOW
+            asked, row, (), packages=(), presentation=row.presentation, answer=b"an answer", now=NOW
         )
         self._cases.abandon(asked, row)
 

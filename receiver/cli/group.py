@@ -68,8 +68,8 @@ def listed(home: Path | None, *, every: bool) -> None:
     found = with_home(home, look)
     rows = [telling.row(asked, matter) for asked, matter in found]
     text = "\n".join(
-        f"{row['id']}  {row['state']:<12}  {moment(asked.made_at)}  {safe(str(row['matter']))}"
-        for row, (asked, _) in zip(rows, found, strict=True)
+        f"{row['id']}  {row['state']:<12}  {telling.moment(asked.made_at)}  {safe(matter)}"
+        for row, (asked, matter) in zip(rows, found, strict=True)
     )
     fields = {"schema": "ddtp.receiver.cases/1", "cases": rows}
     console().result(fields, text or "nothing yet")
@@ -77,10 +77,3 @@ def listed(home: Path | None, *, every: bool) -> None:
 
 def _came(asked: "Asked") -> bool:
     return asked.state.value != "asked" or asked.accepting
-
-
-def moment(second: int) -> str:
-    """Return a second as people read it."""
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -7,7 +7,7 @@ import click
 
 from ddtp.cli import console, files
 from ddtp.errors import ConflictError
-from receiver.cli.group import HOME, listed, moment, receiver, with_home
+from receiver.cli.group import HOME, listed, receiver, with_home
 
 if TYPE_CHECKING:
     from receiver.home import Home
@@ -123,6 +123,7 @@ def _tell(request_id: str, signed: bytes, *, qr: bool) -> None:
     from ddtp.fingerprint import Fingerprint
     from ddtp.request import Request, code_of
     from receiver.requests import link_of
+    from receiver.telling import moment
 
     found = Request.open(signed)
     link = link_of(found, Fingerprint.of(signed))

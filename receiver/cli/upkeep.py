@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 @receiver.command(epilog="\b\nExample: ddtp receiver purge --json")
 @HOME
 def purge(*, home: Path | None) -> None:
-    """Erase what is over, and print what went."""
+    """Look for withdrawals, erase what is over, and print what went."""
+    from receiver import watch
 
-    async def sweep(opened: "Home") -> list[dict[str, object]]:
-        return [{"id": each.id, "why": each.why} for each in await opened.retention.sweep()]
+    async def sweep(opened: "Home") -> tuple[tuple[str, ...], list[dict[str, object]]]:
+        behind = await watch.look(opened.desk)
+        gone = await opened.retention.sweep()
+        return behind, [{"id": each.id, "why": each.why} for each in gone]
 
-    gone = with_home(home, sweep)
-    fields = {"schema": "ddtp.receiver.purge/1", "gone": gone}
+    behind, gone = with_home(home, sweep)
+    for origin in behind:
+        console().notice(console().say("receiver.log_not_read", log=safe(origin)))
+    fields = {"schema": "ddtp.receiver.purge/1", "gone": gone, "behind": list(behind)}
     text = "\n".join(f"{each['id']}  {each['why']}" for each in gone) or "nothing is over"
     console().result(fields, text)
 

@@ -1,0 +1,69 @@
+"""The one connection to a receiver's database: transactions that are durable, or nothing.
+
+`receiver.cases` and `receiver.watch` keep their rows through it; the rows are `receiver.rows`.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from chain.database import Connection, DatabaseError, open_database
+from ddtp.errors import StorageError
+from receiver import rows
+
+VERSION: Final = 1
+
+
+class Store:
+    """A receiver's database, used by one thread at a time.
+
+    Raises:
+        StorageError: case.9, a newer version made it; log.10, log.15.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self.db = open_database(path, rows.SCHEMA)
+        version = self.db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise StorageError("case.9", f"{path} was made by a newer version")
+        self.db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self.db.close()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Open a transaction that is durable when the block is left without an error."""
+        with self._alone():
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.db
+                self.db.execute("COMMIT")
+            except BaseException:
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
+                raise
+
+    def one(self, sql: str, *values: Any) -> Any:
+        """Return the first row of a statement, None where there is none."""
+        with self._alone():
+            return self.db.execute(sql, values).fetchone()
+
+    def all(self, sql: str, *values: Any) -> list[Any]:
+        """Return all rows of a statement."""
+        with self._alone():
+            return self.db.execute(sql, values).fetchall()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads out; what the database cannot do now is a fault that passes."""
+        with self._lock:
+            try:
+                yield
+            except DatabaseError as error:
+                raise StorageError("case.11", str(error)) from error
