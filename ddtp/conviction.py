@@ -11,6 +11,7 @@ from typing import Final, Self
 from ddtp import encoding, evidence, merkle, note
 from ddtp.encoding import Fields
 from ddtp.errors import ProofError
+from ddtp.keys import KeyID
 from ddtp.merkle import HASH_BYTES
 from ddtp.network import Log, Network
 from ddtp.note import Checkpoint
@@ -85,18 +86,26 @@ class Conviction:
         """Return the row of the log that is convicted, or refuse to convict it.
 
         Raises:
-            SignatureError: note.2 or note.3, the log did not sign these.
-            ProofError: merkle.1 to merkle.3, the path does not prove; conviction.2, the two
-                checkpoints agree.
+            DDTPError: As `check_by`.
             TrustError: network.7, there is no such log.
         """
         log = network.log(self.origin)
-        older = note.open_checkpoint(self.older, log.origin, log.key)
-        newer = note.open_checkpoint(self.newer, log.origin, log.key)
+        self.check_by(log.key)
+        return log
+
+    def check_by(self, key: KeyID) -> None:
+        """Refuse to convict the log of this key, unless it signed two trees.
+
+        Raises:
+            SignatureError: note.2 or note.3, the log did not sign these.
+            ProofError: merkle.1 to merkle.3, the path does not prove; conviction.2, the two
+                checkpoints agree.
+        """
+        older = note.open_checkpoint(self.older, self.origin, key)
+        newer = note.open_checkpoint(self.newer, self.origin, key)
         merkle.check_consistency(older.size, newer.size, self.path, self.root, newer.root)
         if self.root == older.root:
             raise ProofError("conviction.2", f"both have the same tree of {older.size} entries")
-        return log
 
 
 def by_consistency(origin: str, one: bytes, other: bytes, path: tuple[bytes, ...]) -> Conviction:

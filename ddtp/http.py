@@ -18,6 +18,7 @@ REQUEST: Final = "application/ddtp-1-request+cose"
 PRESENTATION: Final = "application/ddtp-1-presentation+age"
 EVIDENCE: Final = "application/ddtp-1-evidence+cbor"
 NETWORK: Final = "application/ddtp-1-network+cbor"
+ANY: Final = "*/*"  # of a call that others defined, without saying a type
 NOTHING: Final = ""
 
 KIB: Final = 2**10
@@ -29,7 +30,7 @@ class Route:
     """One call of the protocol.
 
     Attributes:
-        takes: Media type of the body, empty for none.
+        takes: Media type of the body, empty for none, ANY for whatever is said.
         gives: Media type of the answer.
         limit: Most bytes of a body or of an answer, whichever carries content.
     """
@@ -86,6 +87,8 @@ RELAYED_CONSISTENCY = Route(
     CBOR,
     64 * KIB,
 )
+# A witness; it answers RELAYED_CHECKPOINT as well, with what it cosigned last
+ADD_CHECKPOINT = Route("add-checkpoint", "POST", "/add-checkpoint", ANY, TEXT, 128 * KIB)
 # A provider
 OFFER = Route("offer", "GET", "/offers/{offer}", NOTHING, CBOR, 64 * KIB)
 COLLECT = Route("collect", "POST", "/offers/{offer}", CBOR, PACKAGE, 64 * MIB)
@@ -112,6 +115,7 @@ ROUTES: Final = (
     RELAYED_CHECKPOINT,
     RELAYED_EVIDENCE,
     RELAYED_CONSISTENCY,
+    ADD_CHECKPOINT,
     OFFER,
     COLLECT,
     PACKAGE_DOCUMENT,

@@ -52,3 +52,4 @@ RECEIPT: Final = 162  # fingerprint of a receipt
 
 MEMBER: Final = 170  # a member's row as it asks to be admitted
 LOG_ROW: Final = 171  # the log it brings, or null
+WITNESS_ROW: Final = 172  # the witness it brings

@@ -165,6 +165,27 @@ class Witness:
     operator: MemberID
     url: str
 
+    def encode(self) -> Value:
+        """Return the witness's row of the statement."""
+        return [self.name, bytes(self.key), self.operator, self.url]
+
+    @classmethod
+    def decode(cls, value: Value) -> Self:
+        """Return the witness that a row holds.
+
+        Raises:
+            MalformedError: network.1.
+        """
+        match value:
+            case [str(name), bytes(key), str(operator), str(url)]:
+                return cls(
+                    name=_key_name(name),
+                    key=KeyID(key),
+                    operator=MemberID(_name(operator)),
+                    url=_url(url),
+                )
+        raise MalformedError("network.1", "a witness is [name, key, operator, url]")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
@@ -250,7 +271,7 @@ class Network:
             6: self.threshold,
             7: [member.encode() for member in self.members],
             8: [log.encode() for log in self.logs],
-            9: [[each.name, bytes(each.key), each.operator, each.url] for each in self.witnesses],
+            9: [witness.encode() for witness in self.witnesses],
             10: self.quorum,
             11: None
             if anchor is None
@@ -275,7 +296,7 @@ class Network:
                 threshold=fields.take(6, int),
                 members=tuple(map(Member.decode, fields.take(7, list))),
                 logs=tuple(map(Log.decode, fields.take(8, list))),
-                witnesses=tuple(map(_witness, fields.take(9, list))),
+                witnesses=tuple(map(Witness.decode, fields.take(9, list))),
                 quorum=fields.take(10, int),
                 anchor=_anchor(fields.take_nullable(11, list)),
             )
@@ -581,18 +602,6 @@ def _end(value: Value) -> tuple[int, bytes] | None:
         case [int(size), bytes(root)] if len(root) == 32 and _is_size(size):
             return size, root
     raise MalformedError("network.1", "the end of a log is [size, root]")
-
-
-def _witness(value: Value) -> Witness:
-    match value:
-        case [str(name), bytes(key), str(operator), str(url)]:
-            return Witness(
-                name=_key_name(name),
-                key=KeyID(key),
-                operator=MemberID(_name(operator)),
-                url=_url(url),
-            )
-    raise MalformedError("network.1", "a witness is [name, key, operator, url]")
 
 
 def _anchor(value: Value) -> Anchor | None:

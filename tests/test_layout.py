@@ -31,7 +31,7 @@ LEVELS = (
     "encoding fingerprint",
     "keys",
     "cose seal note",
-    "record entry status network",
+    "record witness entry status network",
     "package card policy possession receipt submission evidence grant",
     "breach conviction",
     "record_type request presentation",

@@ -17,6 +17,7 @@ from chain.cli.shared import (
     run,
     url_of_log,
 )
+from chain.cli.witness import witness
 from ddtp import cli
 from ddtp.cli import console, files, safe
 
@@ -26,6 +27,9 @@ MOST_SHOWN: Final = 256
 @click.group(cls=cli.Group)
 def chain() -> None:
     """Run and read a registry."""
+
+
+chain.add_command(witness)
 
 
 @chain.command(

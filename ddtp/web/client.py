@@ -19,7 +19,7 @@ from aiohttp import hdrs
 
 from ddtp import words
 from ddtp.errors import DDTPError, MalformedError, Unanswered
-from ddtp.http import Route
+from ddtp.http import ANY, TEXT, Route
 from ddtp.web import problem
 
 CONNECT_SECONDS: Final = 5
@@ -93,6 +93,17 @@ class Client:
         async with self._answer(route, url.partition("#")[0], None, {}) as response:
             return await _whole(response, max(route.limit, SMALLEST_LIMIT))
 
+    async def ask(self, route: Route, base: str, body: bytes) -> tuple[int, str, bytes]:
+        """Return status, media type and body of a call that others defined, whatever it says.
+
+        Raises:
+            DDTPError: web.13, an address that we do not call.
+            Unanswered: web.11 or web.14.
+        """
+        async with self._calling(route, route.url(base), body, {}) as response:
+            kind = response.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+            return response.status, kind, await _whole(response, max(route.limit, SMALLEST_LIMIT))
+
     async def download(
         self,
         route: Route,
@@ -150,13 +161,26 @@ class Client:
         body: bytes | AsyncIterator[bytes] | None,
         headers: Mapping[str, str],
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Make one call, and refuse every answer but the one that its route gives."""
+        async with self._calling(route, url, body, headers) as response:
+            await _check(response, route)
+            yield response
+
+    @contextlib.asynccontextmanager
+    async def _calling(
+        self,
+        route: Route,
+        url: str,
+        body: bytes | AsyncIterator[bytes] | None,
+        headers: Mapping[str, str],
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Make one call; what goes wrong on the way, within the block too, is `Unanswered`."""
         if self._session is None:
             raise RuntimeError("a Client is used within `async with`")
         check_url(url)
         named = {hdrs.ACCEPT: f"{route.gives or '*/*'}, {problem.MEDIA_TYPE}", **headers}
         if route.takes:
-            named[hdrs.CONTENT_TYPE] = route.takes
+            named[hdrs.CONTENT_TYPE] = TEXT if route.takes == ANY else route.takes
         seconds = CALL_SECONDS + route.limit / SLOWEST_BYTES_PER_SECOND
         try:
             async with (
@@ -165,7 +189,6 @@ class Client:
                     route.method, url, data=body, headers=named, allow_redirects=False
                 ) as response,
             ):
-                await _check(response, route)
                 yield response
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unanswered("web.11", f"{_place(url)}: {_reason(error)}") from error

@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 
 from ddtp import words
 from ddtp.errors import DDTPError, MalformedError, Unanswered
-from ddtp.http import Route
+from ddtp.http import ANY, Route
 from ddtp.web.problem import MEDIA_TYPE, Problem
 
 log = logging.getLogger(__name__)
@@ -225,6 +225,8 @@ def _check_body(request: web.Request, route: Route) -> None:
             raise DDTPError("web.3", "this call takes no body")
         return
     given = request.headers.get(hdrs.CONTENT_TYPE, "")
+    if route.takes == ANY:
+        return
     if given.partition(";")[0].strip().lower() != route.takes:
         raise DDTPError("web.3", f"{given[:80] or 'no type'}, {route.takes} is taken")
 
