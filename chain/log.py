@@ -14,13 +14,14 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
 
 from chain import database
 from chain.database import DatabaseError
+from chain.quorum import Quorum, Turn
 from chain.reading import tile_path
 from chain.registry import Trust
 from chain.store import Reads, Row, Store
@@ -120,6 +121,8 @@ class Log:
         self._idle_seconds = max(1, status_seconds // 2)
         self._store = store
         self._signed = signed
+        self._shown = signed
+        self._quorum = Quorum(origin, signer.key_id, trust, clock)
         self._in_doubt = False
         self._closing = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -149,36 +152,51 @@ class Log:
 
         Raises:
             StorageError: log.9 the database is older than a checkpoint already signed, log.10
-                it is damaged, log.14 another process writes here, log.15 it is not durable.
+                it is damaged, log.14 another process writes here, log.15 it is not durable,
+                log.17 witnesses have seen what it has not.
         """
         store = Store.open(folder)
         try:
             signed = _restored(store, origin, signer)
-            opened = cls(
-                origin,
-                signer=signer,
-                trust=trust,
-                clock=clock,
-                status_seconds=status_seconds,
-                store=store,
-                signed=signed,
-            )
-            # After a pause the log begins with a fresh status. A new one begins with two: the
-            # second covers the first, so there is evidence of something from the beginning.
-            for _ in range(1 if signed.tree.size else 2):
-                opened._commit([])
-            store.sync()
         except (DatabaseError, StorageError):
+            store.close()
+            raise
+        opened = cls(
+            origin,
+            signer=signer,
+            trust=trust,
+            clock=clock,
+            status_seconds=status_seconds,
+            store=store,
+            signed=signed,
+        )
+        try:
+            opened._begin()
+        except (DatabaseError, StorageError):
+            opened._quorum.close()
             store.close()
             raise
         opened._writer.start()
         return opened
+
+    def _begin(self) -> None:
+        """Sign a fresh status before anybody asks, unless witnesses know better."""
+        size = self._signed.tree.size
+        if size:
+            self._quorum.check_start(self._turn([]))
+        # After a pause the log begins with a fresh status. A new one begins with two: the
+        # second covers the first, so there is evidence of something from the beginning.
+        for _ in range(1 if size else 2):
+            self._commit([])
+        self._store.sync()
+        self._quorum.wait()
 
     def close(self) -> None:
         """Write what waits, then let go of the files."""
         self._closing = True
         self._jobs.put(None)
         self._writer.join()
+        self._quorum.close()
         self._store.close()
 
     @property
@@ -189,7 +207,7 @@ class Log:
     @property
     def size(self) -> int:
         """Number of entries under the newest checkpoint."""
-        return self._signed.tree.size
+        return self._shown.tree.size
 
     async def submit(self, submission: bytes) -> list[Evidence]:
         """See `Registry.submit`."""
@@ -214,7 +232,7 @@ class Log:
 
     async def checkpoint(self) -> bytes:
         """See `Registry.checkpoint`."""
-        return self._signed.note
+        return self._shown.note
 
     async def evidence(self, index: int) -> Evidence:
         """See `Registry.evidence`."""
@@ -281,7 +299,9 @@ class Log:
         return await asyncio.wrap_future(done)
 
     def _evidence(self, index: int) -> Evidence:
-        signed = self._signed
+        signed = self._shown
+        if index >= signed.tree.size - 1:
+            signed = self._signed  # as firm as it is: witnesses have not seen it yet
         size = signed.tree.size
         if not 0 <= index < size - 1:
             raise DDTPError("log.1", f"no status covers an entry {index}, the log has {size}")
@@ -341,7 +361,8 @@ class Log:
         return self._clock() - self._signed.time >= self._idle_seconds
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
-        """Write what may be written of these jobs, sign, and only then answer."""
+        """Write what may be written of these jobs, sign, have it cosigned, and then answer."""
+        self._quorum.check_ahead()
         writes = [write for job in jobs for write in job.writes]
         # Nearly always all is new: only the store's own index is asked, which refuses the rest.
         looked_up = [each for each in writes if isinstance(each.entry, Used | Revoked)]
@@ -349,11 +370,28 @@ class Log:
             answers = self._commit_group(jobs, looked_up)
         except database.IntegrityError:
             answers = self._commit_group(jobs, writes)
-        for job, answer in answers:
-            if isinstance(answer, list):
-                job.done.set_result(answer)
-            else:
-                job.done.set_exception(answer)
+        self._quorum.put(self._turn(answers))
+
+    def _turn(self, answers: Sequence[tuple[_Job, list[int] | DDTPError | Unanswered]]) -> Turn:
+        """Return what is to happen before these jobs are answered: witnesses are asked."""
+        signed = self._signed
+
+        def path(old: int) -> tuple[bytes, ...]:
+            nodes = self._store.reads.shelf.nodes(signed.tree)
+            return tuple(merkle.consistency_path(nodes, old, signed.tree.size))
+
+        def settle(checkpoint: bytes | None) -> None:
+            if checkpoint is not None:
+                self._shown = replace(signed, note=checkpoint)
+            for job, answer in answers:
+                if job.done.done():
+                    continue
+                if isinstance(answer, list):
+                    job.done.set_result(answer)
+                else:
+                    job.done.set_exception(answer)
+
+        return Turn(checkpoint=signed.note, size=signed.tree.size, path=path, settle=settle)
 
     def _commit_group(
         self, jobs: Sequence[_Job], looked_up: Sequence[_Write]

@@ -196,9 +196,9 @@ class Witness:
 
     async def _ask(self, origin: str, checkpoint: bytes) -> None:
         """Ask a log which tree it has at the size that we cosigned last."""
-        newest = await self.newest(origin)
-        size = Checkpoint.decode(note.parse(newest).text).size
         try:
+            newest = await self.newest(origin)
+            size = Checkpoint.decode(note.parse(newest).text).size
             shown = (await self._reach(self._trust.network, origin).evidence(size - 1)).registration
             leaf = merkle.leaf_hash(shown.entry)
             found = conviction.by_inclusion(origin, newest, shown.checkpoint, leaf, shown.path)

@@ -1,0 +1,387 @@
+"""A log and four real witnesses: what is acknowledged, what a fork gets, what a crash leaves."""
+
+import asyncio
+import contextlib
+import re
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chain import quorum
+from chain.log import Log
+from chain.quorum import witnesses_of
+from chain.witness_home import STORE
+from chain.witness_store import Store
+from ddtp import entry, evidence, http, note
+from ddtp.entry import Issued
+from ddtp.errors import StorageError, Unanswered
+from ddtp.evidence import Evidence
+from ddtp.fingerprint import Fingerprint
+from ddtp.keys import SigningKey
+from ddtp.network import Level, Network, Witness
+from ddtp.submission import Submission
+from ddtp.web import Request, Response, application, body, reply, serve
+from ddtp.witness import Addition
+from tests.builders import OPERATOR, PROVIDER, PROVIDER_KEY, key
+from tests.watch import COUNT, Trusting, Watch, free_port, open_log
+
+PATIENCE = 20
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    made = Watch.found(tmp_path_factory.mktemp("watch"))
+    made.start(*range(COUNT))
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quorum, "RETRY_SECONDS", 0.2)
+
+
+class Running:
+    """A log under test."""
+
+    def __init__(self, watch: Watch, folder: Path, network: Network | None = None) -> None:
+        self.origin, self.key = watch.take_log()
+        self.folder = folder / "log"
+        self.trust = Trusting(network or watch.network, watch.network_file)
+
+    async def open(self, folder: Path | None = None) -> Log:
+        return await asyncio.to_thread(
+            open_log, folder or self.folder, self.origin, self.key, self.trust
+        )
+
+    async def append(self, log: Log, *names: str) -> list[Evidence]:
+        asked = Submission(
+            issuer=PROVIDER,
+            key_id=PROVIDER_KEY.key_id,
+            audience=self.origin,
+            issued_at=int(time.time()),
+            entries=tuple(
+                Issued(Fingerprint.of(name.encode()), bytes(32), PROVIDER_KEY.key_id, entry.NOT_YET)
+                for name in names
+            ),
+        )
+        return await log.submit(asked.sign(PROVIDER_KEY))
+
+    def level(self, found: Evidence) -> Level:
+        """Return how firmly proven evidence stands, as a stranger finds out."""
+        network = self.trust.network
+        first = network.open_head(found.registration.checkpoint, self.origin)
+        evidence.check_registration(found.registration, first)
+        newest = network.open_head(found.status.checkpoint, self.origin)
+        evidence.check_status(found, first, newest)
+        return min(first.level, newest.level)
+
+
+@contextlib.asynccontextmanager
+async def running(watch: Watch, folder: Path) -> AsyncIterator[tuple[Running, Log]]:
+    made = Running(watch, folder)
+    log = await made.open()
+    try:
+        yield made, log
+    finally:
+        await asyncio.to_thread(log.close)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until something has come true."""
+    for _ in range(50 * PATIENCE):
+        if true():
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("it never came true")
+
+
+def cosigners(checkpoint: bytes, network: Network) -> set[str]:
+    return set(note.cosignatures(checkpoint, {row.name: row.key for row in network.witnesses}))
+
+
+async def test_what_is_acknowledged_is_witnessed(watch: Watch, tmp_path: Path) -> None:
+    async with running(watch, tmp_path) as (made, log):
+        for found in await made.append(log, "one", "two"):
+            assert made.level(found) is Level.WITNESSED
+
+
+async def test_a_log_is_witnessed_from_its_first_entry_and_over_a_restart(
+    watch: Watch, tmp_path: Path
+) -> None:
+    made = Running(watch, tmp_path)
+    for _ in range(2):
+        log = await made.open()
+        assert made.level(await log.evidence(0)) is Level.WITNESSED
+        assert len(cosigners(await log.checkpoint(), watch.network)) >= 3
+        await asyncio.to_thread(log.close)
+
+
+async def test_many_at_once_are_all_witnessed(watch: Watch, tmp_path: Path) -> None:
+    async with running(watch, tmp_path) as (made, log):
+        found = await asyncio.gather(*(made.append(log, f"package {n}") for n in range(200)))
+        assert {made.level(each) for [each] in found} == {Level.WITNESSED}
+
+
+async def test_the_same_write_again_is_witnessed(watch: Watch, tmp_path: Path) -> None:
+    async with running(watch, tmp_path) as (made, log):
+        (first,) = await made.append(log, "one")
+        (again,) = await made.append(log, "one")
+        assert again.registration.index == first.registration.index
+        assert made.level(again) is Level.WITNESSED
+
+
+async def test_one_witness_may_be_killed_and_catches_up(watch: Watch, tmp_path: Path) -> None:
+    async with running(watch, tmp_path) as (made, log):
+        watch.kill(2)
+        (found,) = await made.append(log, "while it is away")
+        assert made.level(found) is Level.WITNESSED
+        await asyncio.to_thread(watch.start, 2)
+        name, seen = watch.row(2).name, set[str]()
+        for number in range(50 * PATIENCE):
+            await made.append(log, f"after {number}")
+            seen |= cosigners(await log.checkpoint(), watch.network)
+            if name in seen:
+                break
+        assert name in seen
+
+
+async def test_a_witness_that_is_killed_remembers_what_it_signed(
+    watch: Watch, tmp_path: Path
+) -> None:
+    async with running(watch, tmp_path) as (made, log):
+        signed = 0
+        for turn in range(3):
+            appending = asyncio.create_task(asyncio.sleep(0.1 + turn / 50))
+            count = 0
+            while not appending.done():
+                await made.append(log, f"package {turn} {count}")
+                shown = await log.checkpoint()
+                if watch.row(0).name in cosigners(shown, watch.network):
+                    signed = note.Checkpoint.decode(note.parse(shown).text).size
+                count += 1
+            watch.kill(0)
+            store = Store.open(watch.home(0) / STORE)
+            kept = store.sizes()[made.origin]
+            store.close()
+            assert kept >= signed > 0
+            await asyncio.to_thread(watch.start, 0)
+
+
+async def test_without_a_quorum_entries_are_taken_and_witnessed_later(
+    watch: Watch, tmp_path: Path
+) -> None:
+    async with running(watch, tmp_path) as (made, log):
+        (before,) = await made.append(log, "before")
+        watch.kill(0, 1)
+        (found,) = await made.append(log, "meanwhile")
+        began = time.monotonic()
+        await made.append(log, "nobody waits any more")
+        waited = time.monotonic() - began
+        older = await log.evidence(before.registration.index)
+        await asyncio.to_thread(watch.start, 0, 1)
+        index = found.registration.index
+        assert (made.level(found), made.level(older)) == (Level.SIGNED, Level.WITNESSED)
+        assert waited < quorum.ROUND_SECONDS / 2
+        await until(lambda: log.size > index + 1)
+        assert made.level(await log.evidence(index)) is Level.WITNESSED
+
+
+async def test_a_log_opens_while_its_witnesses_are_away(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quorum, "ROUND_SECONDS", 0.3)
+    away = tuple(
+        replace(row, url=f"http://127.0.0.1:{free_port()}") for row in watch.network.witnesses
+    )
+    made = Running(watch, tmp_path, replace(watch.network, witnesses=away))
+    log = await made.open()
+    (found,) = await made.append(log, "one")
+    assert made.level(found) is Level.SIGNED
+    assert (
+        note.open_checkpoint(await log.checkpoint(), made.origin, made.key.key_id).size == log.size
+    )
+    made.trust.network = watch.network
+    await until(lambda: len(cosigners(log._shown.note, watch.network)) >= 3)
+    await asyncio.to_thread(log.close)
+
+
+async def test_a_network_that_gains_or_loses_its_witnesses_is_followed(
+    watch: Watch, tmp_path: Path
+) -> None:
+    made = Running(watch, tmp_path, replace(watch.network, witnesses=(), quorum=0))
+    log = await made.open()
+    (found,) = await made.append(log, "without")
+    assert made.level(found) is Level.SIGNED
+    made.trust.network = watch.network
+    (found,) = await made.append(log, "with")
+    assert made.level(found) is Level.WITNESSED
+    made.trust.network = replace(watch.network, witnesses=(), quorum=0)
+    (found,) = await made.append(log, "without again")
+    assert made.level(found) is Level.SIGNED
+    await asyncio.to_thread(log.close)
+
+
+def test_a_witness_of_the_logs_own_operator_does_not_count(watch: Watch) -> None:
+    own = (replace(watch.row(0), operator=OPERATOR), *watch.network.witnesses[1:])
+    named = witnesses_of(replace(watch.network, witnesses=own), "log.example/0")
+    assert [row.name for row in named] == [row.name for row in own[1:]]
+
+
+def test_a_log_outside_the_network_has_no_witnesses(watch: Watch) -> None:
+    assert witnesses_of(watch.network, "elsewhere.example/1") == []
+
+
+# Old copies and forks
+
+
+async def test_log_17_an_old_copy_does_not_open(watch: Watch, tmp_path: Path) -> None:
+    made = Running(watch, tmp_path)
+    log = await made.open()
+    await asyncio.to_thread(log.close)
+    shutil.copytree(made.folder, tmp_path / "copy")
+    log = await made.open()
+    await made.append(log, "lost")
+    await asyncio.to_thread(log.close)
+    with pytest.raises(StorageError, match=re.escape("(log.17)")):
+        await made.open(tmp_path / "copy")
+    log = await made.open()
+    await asyncio.to_thread(log.close)
+
+
+async def test_log_17_an_old_copy_stops_when_it_meets_its_witnesses(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Running(watch, tmp_path)
+    log = await made.open()
+    await asyncio.to_thread(log.close)
+    shutil.copytree(made.folder, tmp_path / "copy")
+    log = await made.open()
+    await made.append(log, "lost", "too")
+    await asyncio.to_thread(log.close)
+    monkeypatch.setattr(quorum, "ROUND_SECONDS", 0.3)
+    away = tuple(
+        replace(row, url=f"http://127.0.0.1:{free_port()}") for row in watch.network.witnesses
+    )
+    made.trust.network = replace(watch.network, witnesses=away)
+    copy = await made.open(tmp_path / "copy")
+    await made.append(copy, "another")
+    made.trust.network = watch.network
+    await until(lambda: copy._quorum._behind > 0)
+    with pytest.raises(Unanswered, match=re.escape("log.17")):
+        await made.append(copy, "no more")
+    await asyncio.to_thread(copy.close)
+
+
+class Byzantine:
+    """A witness that signs all it is shown, on a thread of its own."""
+
+    def __init__(self, name: str, signer: SigningKey) -> None:
+        self.url = ""
+        self.signed: list[int] = []
+        self._name = name
+        self._signer = signer
+        self._ready = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
+
+    async def _add(self, request: Request) -> Response:
+        asked = Addition.decode(await body(request, limit=100_000))
+        self.signed.append(note.Checkpoint.decode(note.parse(asked.checkpoint).text).size)
+        signed = note.cosign(asked.checkpoint, self._name, self._signer, int(time.time()))
+        return reply(note.parse(signed).signatures[-1].encode().encode())
+
+    async def _serve(self) -> None:
+        async with serve(application({http.ADD_CHECKPOINT: self._add})) as server:
+            self.url = server.url
+            self._ready.set()
+            await self._stop.wait()
+
+    def __enter__(self) -> "Byzantine":
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._loop.close()
+
+
+async def test_a_fork_never_reaches_a_quorum_with_a_byzantine_witness(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quorum.Quorum, "check_ahead", lambda _: None)  # a log that lies goes on
+    liar = key("byzantine")
+    with Byzantine("witness.example/3", liar) as byzantine:
+        row = Witness(
+            name="witness.example/3",
+            key=liar.key_id,
+            operator=watch.row(3).operator,
+            url=byzantine.url,
+        )
+        made = Running(
+            watch, tmp_path, replace(watch.network, witnesses=(*watch.network.witnesses[:3], row))
+        )
+        log = await made.open()
+        await asyncio.to_thread(log.close)
+        shutil.copytree(made.folder, tmp_path / "fork")
+        log = await made.open()
+        (genuine,) = await made.append(log, "what one sees")
+        fork = await made.open(tmp_path / "fork")
+        (forged,) = await made.append(fork, "what another sees")
+        watch.kill(1)
+        (later,) = await made.append(log, "with one killed")
+        (worse,) = await made.append(fork, "and the fork")
+        await asyncio.to_thread(watch.start, 1)
+        (last,) = await made.append(fork, "when it is back")
+        levels = [made.level(each) for each in (forged, worse, last)]
+        assert made.level(genuine) is made.level(later) is Level.WITNESSED
+        assert levels == [Level.SIGNED] * 3  # though one witness signed each of them
+        assert len(byzantine.signed) > len(set(byzantine.signed))
+        for each in (log, fork):
+            await asyncio.to_thread(each.close)
+    found = watch.convictions(made.origin)
+    assert {each.check(watch.network).origin for each in found} == {made.origin}
+
+
+async def test_a_witness_that_claims_too_much_stops_nobody(watch: Watch, tmp_path: Path) -> None:
+    async def claim(_: Request) -> Response:
+        return reply(b"999999\n", status=409, Content_Type="text/x.tlog.size")
+
+    async with serve(application({http.ADD_CHECKPOINT: claim})) as server:
+        rows = (*watch.network.witnesses[:3], replace(watch.row(3), url=server.url))
+        made = Running(watch, tmp_path, replace(watch.network, witnesses=rows))
+        log = await made.open()
+        (found,) = await made.append(log, "one")
+        assert made.level(found) is Level.WITNESSED
+        await asyncio.to_thread(log.close)
+
+
+@pytest.mark.parametrize("seconds", [-86_400, 86_400])
+async def test_a_line_of_another_time_does_not_count(
+    watch: Watch, tmp_path: Path, seconds: int
+) -> None:
+    signer = key("clock")
+
+    async def add(request: Request) -> Response:
+        asked = Addition.decode(await body(request, limit=100_000))
+        at = int(time.time()) + seconds
+        signed = note.cosign(asked.checkpoint, "witness.example/3", signer, at)
+        return reply(note.parse(signed).signatures[-1].encode().encode())
+
+    async with serve(application({http.ADD_CHECKPOINT: add})) as server:
+        row = replace(watch.row(3), key=signer.key_id, url=server.url)
+        gone = replace(watch.row(0), url=f"http://127.0.0.1:{free_port()}")
+        rows = (gone, *watch.network.witnesses[1:3], row)
+        made = Running(watch, tmp_path, replace(watch.network, witnesses=rows))
+        log = await made.open()
+        (found,) = await made.append(log, "one")
+        assert made.level(found) is Level.SIGNED
+        await asyncio.to_thread(log.close)
