@@ -50,9 +50,10 @@ def machine(folder: Path) -> Iterator[Finding]:
     try:
         with tempfile.TemporaryDirectory(dir=folder) as name:
             database.open_database(Path(name) / "test.sqlite").close()
-        yield Finding("storage", OK, f"{folder} keeps what is committed")
+        yield Finding("storage", OK, "keeps what is committed")
     except (DDTPError, OSError) as error:
-        yield Finding("storage", FAULT, str(error), "Check who may write there, and the disk.")
+        hint = f"Check who may write in {folder}, and the disk."
+        yield Finding("storage", FAULT, _reason(error), hint)
     free = shutil.disk_usage(folder).free
     state = OK if free >= _LEAST_FREE else WARNING
     yield Finding("disk", state, f"{free // 2**20} MiB free", "" if state == OK else "Make room.")
@@ -62,11 +63,11 @@ def secrets(folder: Path) -> Iterator[Finding]:
     """Look at the modes of files that hold keys."""
     found = [path for kind in ("*.key", "*.secret", "*.identity") for path in folder.rglob(kind)]
     for path in sorted(found):
-        mode = stat.S_IMODE(path.stat().st_mode)
+        mode, name = stat.S_IMODE(path.stat().st_mode), path.relative_to(folder)
         if os.name == "posix" and mode & 0o077:
-            yield Finding("key", FAULT, f"{path} has mode {mode:04o}", f"chmod 600 {path}")
+            yield Finding("key", FAULT, f"{name} has mode {mode:04o}", f"chmod 600 {path}")
         else:
-            yield Finding("key", OK, str(path))
+            yield Finding("key", OK, str(name))
 
 
 def statements(view: View, now: int) -> Iterator[Finding]:
@@ -102,6 +103,11 @@ async def registry(view: View, now: int) -> list[Finding]:
         else:
             found.append(Finding(row.origin, OK, f"answers at {row.url}"))
     return found
+
+
+def _reason(error: DDTPError | OSError) -> str:
+    """Return what went wrong, without the path: a stranger may read it."""
+    return error.detail if isinstance(error, DDTPError) else error.strerror or type(error).__name__
 
 
 def network_folder(home: Path) -> Path | None:

@@ -46,6 +46,8 @@ class Settings:
         port: Port to listen at.
         status_seconds: How old a status may become by the policies served; an idle log writes
             one at least twice in that time.
+        admin_host: Address of the admin port.
+        admin_port: Port of /healthz, /readyz and /metrics; 0 for none.
     """
 
     member: str
@@ -55,10 +57,12 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = PORT
     status_seconds: int = STATUS_SECONDS
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 0
 
     def __post_init__(self) -> None:
         note.check_name(self.origin)
-        if not 0 <= self.port < 65_536 or self.status_seconds < 2:
+        if not {self.port, self.admin_port} <= set(range(65_536)) or self.status_seconds < 2:
             raise ValueError("a port is below 65536, status_seconds are 2 or more")
 
 
@@ -70,6 +74,8 @@ _COMMENTS: Final = {
     "host": "Address to listen at.",
     "port": "Port to listen at.",
     "status_seconds": "How old a status may become; an idle log writes one twice in that time.",
+    "admin_host": "Address of the admin port.",
+    "admin_port": "Port of /healthz, /readyz and /metrics for those who run this; 0 for none.",
 }
 
 

@@ -209,6 +209,11 @@ class Log:
         """Number of entries under the newest checkpoint."""
         return self._shown.tree.size
 
+    @property
+    def status_time(self) -> int:
+        """The newest status entry's time, Unix seconds."""
+        return self._signed.time
+
     async def submit(self, submission: bytes) -> list[Evidence]:
         """See `Registry.submit`."""
         if len(submission) > BIG_BYTES:

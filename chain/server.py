@@ -6,18 +6,23 @@ reads. Who may do what is the log's to say.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from chain import readiness
 from chain.client import encode_path
+from chain.home import LOG, Home
+from chain.log import Log
 from chain.registry import Registry
+from chain.store import FILE
 from chain.view import View
 from ddtp import encoding, http
 from ddtp.errors import MalformedError
 from ddtp.http import Route
 from ddtp.submission import decode_revocation
 from ddtp.web import Handler, Request, Response, body, reply
+from ddtp.web.operations import Gauge, Look, Operations
 
 # 4,096 entries have half of it; the route's own limit is that of the answer.
 MAX_SUBMISSION: Final = 1024 * http.KIB
@@ -106,6 +111,31 @@ def number(request: Request, name: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
         raise MalformedError("log.12", f"{text[:20]!r} is no number")
     return int(text)
+
+
+def operations(home: Home, log: Log, clock: Callable[[], int]) -> Operations:
+    """Return what a log's server tells those who run it."""
+    chosen = home.settings
+    looks = readiness.looks(
+        home.path, [home.path / LOG / FILE], home.view, (), status_seconds=0, clock=clock
+    )
+
+    async def look() -> list[Look]:
+        found = await looks()
+        age = readiness.at(log.origin, log.status_time, chosen.status_seconds, clock())
+        return [*found, *age]
+
+    def gauges() -> list[Gauge]:
+        return [
+            Gauge(name="ddtp_log_entries", help="Entries of the log.", values={"": log.size}),
+            Gauge(
+                name="ddtp_log_status_age_seconds",
+                help="Age of the newest status entry.",
+                values={"": max(0, clock() - log.status_time)},
+            ),
+        ]
+
+    return Operations(look, gauges)
 
 
 @contextlib.asynccontextmanager

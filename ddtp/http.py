@@ -12,6 +12,8 @@ CBOR: Final = "application/cbor"
 COSE: Final = "application/cose"
 AGE: Final = "application/age-encryption"
 TEXT: Final = "text/plain; charset=utf-8"
+JSON: Final = "application/json"
+METRICS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 BYTES: Final = "application/octet-stream"
 PACKAGE: Final = "application/ddtp-1-package+cbor"
 REQUEST: Final = "application/ddtp-1-request+cose"
@@ -102,6 +104,10 @@ UPLOAD = Route(
 UPLOADED = Route("uploaded", "HEAD", "/requests/{request}/documents/{sha256}", NOTHING, NOTHING, 0)
 PRESENT = Route("present", "POST", "/requests/{request}/presentation", PRESENTATION, AGE, 8 * MIB)
 WITHDRAW = Route("withdraw", "POST", "/requests/{request}/withdrawal", CBOR, COSE, 64 * KIB)
+# Every server, for those who run it; METRICS on the admin port only
+HEALTH = Route("health", "GET", "/healthz", NOTHING, JSON, 64 * KIB)
+READY = Route("ready", "GET", "/readyz", NOTHING, JSON, 64 * KIB)
+METRICS = Route("metrics", "GET", "/metrics", NOTHING, METRICS_TEXT, 1 * MIB)
 
 ROUTES: Final = (
     SUBMIT,
@@ -125,4 +131,7 @@ ROUTES: Final = (
     UPLOADED,
     PRESENT,
     WITHDRAW,
+    HEALTH,
+    READY,
+    METRICS,
 )

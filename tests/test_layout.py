@@ -217,7 +217,7 @@ def test_a_rule_is_stated_once() -> None:
 def test_every_library_of_the_core_is_used() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     named = {re.split(r"[<>=;\[ ]", line)[0] for line in project["dependencies"]}
-    modules_of = {"pynacl": "nacl"}
+    modules_of = {"pynacl": "nacl", "prometheus-client": "prometheus_client"}
     used = {name.partition(".")[0] for path in CODE for name in imported(path)}
     assert {name for name in named if modules_of.get(name, name) not in used} == set()
 

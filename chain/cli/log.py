@@ -12,6 +12,7 @@ from chain.cli.shared import (
     chain_home,
     fetch,
     home_of_log,
+    now,
     remembered,
     remote,
     run,
@@ -107,17 +108,19 @@ async def _serve(place: Path, port: int | None) -> int:
     from urllib.parse import urlsplit
 
     from chain.home import CARD, Home
-    from chain.server import Front, refreshed
+    from chain.server import Front, operations, refreshed
     from ddtp import web
 
     home = Home.open(place, os.environ)
     log = home.log()
     try:
         chosen = home.settings
-        app = web.application(Front(log).handlers())
+        run_by = operations(home, log, now)
+        app = run_by.attach(web.application(Front(log).handlers()))
         names = {urlsplit(chosen.endpoint).netloc}
         async with (
             refreshed(home.view),
+            run_by.admin(chosen.admin_host, chosen.admin_port),
             web.serve(
                 app,
                 host=chosen.host,

@@ -47,6 +47,23 @@ def fingerprint(file: Path) -> None:
     )
 
 
+@keys.command(epilog="\b\nExample: ddtp keys identity backup.identity")
+@click.argument("file", type=_FILE)
+def identity(file: Path) -> None:
+    """Make an age identity in FILE, readable by you alone, and print its recipient.
+
+    What is sealed to the recipient, as backups are, opens with FILE and with any age tool.
+    """
+    from ddtp import seal
+    from ddtp.cli import files
+
+    made = seal.new_identity()
+    recipient = seal.recipient_of(made)
+    files.write_secret(file, f"# public key: {recipient}\n{made}\n".encode())
+    fields = {"schema": "ddtp.identity/1", "file": str(file), "recipient": recipient}
+    cli.console().result(fields, recipient)
+
+
 def _print(file: Path, key_id: KeyID) -> None:
     fields = {"schema": "ddtp.keys/1", "file": str(file), "public": key_id.text}
     cli.console().result(fields, key_id.text)

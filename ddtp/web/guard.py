@@ -33,7 +33,11 @@ SLOWEST_BYTES_PER_SECOND: Final = 16 * 1024
 RETRY_SECONDS: Final = 5
 MOST_FIELDS: Final = 1_000
 
+Observe = Callable[[str, int, float], None]
+
 HOSTS: Final = web.AppKey("HOSTS", set[str])
+# Is told route, status and seconds of every answer.
+OBSERVE: Final[web.AppKey[Observe]] = web.AppKey("OBSERVE")
 PROBLEM_PAGE: Final[web.AppKey[Respond]] = web.AppKey("PROBLEM_PAGE")
 ROUTE: Final = web.RequestKey("ROUTE", Route)
 REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
@@ -169,15 +173,18 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         log.error("fault", extra={"request_id": request[REQUEST_ID], **place_of(error)})  # noqa: TRY400 - the text of an error may hold contents
         response = _refuse(request, DDTPError("web.10", f"request {request[REQUEST_ID]}"))
     route = request.get(ROUTE)
+    name, seconds = route.name if route is not None else "", clock() - started
     fields = {
         "request_id": request[REQUEST_ID],
         "method": request.method,
-        "route": route.name if route is not None else "",
+        "route": name,
         "status": response.status,
-        "duration_ms": round((clock() - started) * 1000, 1),
+        "duration_ms": round(seconds * 1000, 1),
         "rule": rule,
     }
     log.info("answered", extra=fields)
+    if OBSERVE in request.app:
+        request.app[OBSERVE](name, response.status, seconds)
     return response
 
 
