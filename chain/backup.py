@@ -163,7 +163,7 @@ def _add_database(tar: tarfile.TarFile, path: Path, name: Path, advance: Advance
     copy = Path(copied)
     copy.unlink()
     try:
-        connection = database.open_reader(path)
+        connection = database.open_database(path)
         try:
             connection.execute("VACUUM INTO ?", (copied,))
         except DatabaseError as error:
@@ -178,9 +178,9 @@ def _add_database(tar: tarfile.TarFile, path: Path, name: Path, advance: Advance
 
 def _unpack(plain: BinaryIO, room: str, folder: Path) -> int:
     try:
-        with tarfile.open(fileobj=plain, mode="r|") as tar:
+        with tarfile.open(fileobj=plain, mode="r:") as tar:
             made_at = _first(tar, room)
-            for member in tar:
+            for member in tar.getmembers()[1:]:
                 if not (member.isfile() or member.isdir()):
                     raise MalformedError("backup.1", "it holds more than files and folders")
                 tar.extract(member, folder, filter="data")

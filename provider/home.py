@@ -65,6 +65,8 @@ class Settings:
         basis: What packages rest on: own-record, witnessed-by-notary or uploaded-by-holder.
         source: Who is said to have made the records, where that is not us.
         demo: Every page says that nothing on it is real.
+        admin_host: Address of the admin port.
+        admin_port: Port of /healthz, /readyz and /metrics; 0 for none.
     """
 
     member: str
@@ -82,9 +84,11 @@ class Settings:
     basis: str = OWN_RECORD.word
     source: str = ""
     demo: bool = False
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port < 65_536:
+        if not {self.port, self.admin_port} <= set(range(65_536)):
             raise ValueError("a port is below 65536")
         if not 0 < self.valid_days <= MOST_DAYS or not 0 < self.keep_days <= MOST_DAYS:
             raise ValueError(f"valid_days and keep_days are from 1 to {MOST_DAYS}")
@@ -113,6 +117,8 @@ _COMMENTS: Final = {
     "basis": "What packages rest on: own-record, witnessed-by-notary, uploaded-by-holder.",
     "source": "Who is said to have made the records, where that is not us.",
     "demo": "Every page says that nothing on it is real.",
+    "admin_host": "Address of the admin port.",
+    "admin_port": "Port of /healthz, /readyz and /metrics for those who run this; 0 for none.",
 }
 
 

@@ -126,6 +126,8 @@ _REVOKING: Final = (
     f"SELECT {_PACKAGE} FROM packages WHERE reason IS NOT NULL AND revoked = 0 "  # noqa: S608
     "AND place IS NOT NULL ORDER BY issued_at LIMIT ?"
 )
+_COUNT_UNREGISTERED: Final = "SELECT count(*), min(issued_at) FROM packages WHERE evidence IS NULL"
+_COUNT_REVOKING: Final = "SELECT count(*) FROM packages WHERE reason IS NOT NULL AND revoked = 0"
 _NEWEST: Final = f"SELECT {_PACKAGE} FROM packages ORDER BY issued_at DESC, rowid DESC LIMIT ?"  # noqa: S608
 _BEGINNING: Final = f"SELECT {_PACKAGE} FROM packages WHERE fingerprint BETWEEN ? AND ? LIMIT 10"  # noqa: S608
 _WAITING: Final = "SELECT count(*) FROM packages WHERE author = ? AND evidence IS NULL"
@@ -239,6 +241,12 @@ class Store:
     def revoking(self, most: int) -> list[Row]:
         """Return registered packages whose revocation no log has proven yet."""
         return [_made(found) for found in self._reader.execute(_REVOKING, (most,))]
+
+    def waiting(self) -> tuple[dict[str, int], int | None]:
+        """Return how many entries wait for a log, by kind, and when the oldest was issued."""
+        issued, oldest = self._reader.execute(_COUNT_UNREGISTERED).fetchone()
+        (revoked,) = self._reader.execute(_COUNT_REVOKING).fetchone()
+        return {"issued": int(issued), "revoked": int(revoked)}, oldest
 
     def offer(self, offer: str) -> OfferRow | None:
         """Return an offer by its id."""

@@ -78,6 +78,10 @@ class Cases:
             raise DDTPError("case.10", f"several requests begin with {beginning[:40]!r}")
         return str(found[0][0])
 
+    def counts(self) -> dict[str, int]:
+        """Return how many requests there are, by state."""
+        return {state: int(count) for state, count in self._all(rows.COUNTS)}
+
     def listing(self) -> tuple[Asked, ...]:
         """Return all requests, the oldest first."""
         return tuple(map(asked_of, self.store.all(rows.ALL)))

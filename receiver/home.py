@@ -37,6 +37,7 @@ from receiver.uploads import Limits
 
 USE_SECRET: Final = "keys/use.secret"  # noqa: S105 - where it lies, not what it is
 IDENTITY: Final = "keys/desk.identity"
+DATABASE: Final = "cases.sqlite"
 CASES: Final = "cases"
 DAY: Final = 86_400
 MIB: Final = 2**20
@@ -59,6 +60,8 @@ class Settings:
         proof_days: Days that request, grants and receipt are kept after contents are erased.
         proof_law: The law by which they are; an erasure names it.
         sweep_seconds: How often what is over is erased.
+        admin_host: Address of the admin port.
+        admin_port: Port of /healthz, /readyz and /metrics; 0 for none.
     """
 
     member: str
@@ -73,10 +76,14 @@ class Settings:
     proof_days: int = 365
     proof_law: str = "proof that consent was given"
     sweep_seconds: int = 60
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 0
 
     def __post_init__(self) -> None:
         if self.proof_days < 0 or self.sweep_seconds < 1 or self.document_mib < 1:
             raise ValueError("proof_days is 0 or more, sweep_seconds and document_mib 1 or more")
+        if not {self.port, self.admin_port} <= set(range(65_536)):
+            raise ValueError("a port is below 65536")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +132,7 @@ class Home:
         desk = Desk(
             asker=_asker(path, chosen, view.network),
             view=view,
-            cases=Cases(path / "cases.sqlite"),
+            cases=Cases(path / DATABASE),
             folders=Folders(path / CASES, _identity(path)),
             policy=rules.read(path, environ).policy(),
             limits=Limits(
@@ -226,4 +233,6 @@ _COMMENTS: Final = {
     "proof_days": "Days that request, grants and receipt are kept after contents are erased.",
     "proof_law": "The law by which they are; an erasure names it.",
     "sweep_seconds": "How often what is over is erased.",
+    "admin_host": "Address of the admin port.",
+    "admin_port": "Port of /healthz, /readyz and /metrics for those who run this; 0 for none.",
 }

@@ -57,6 +57,7 @@ COLUMNS: Final = (
 ONE: Final = COLUMNS + " WHERE r.id = ?"
 ALL: Final = COLUMNS + " ORDER BY r.made_at, r.id"
 IDS: Final = "SELECT id FROM requests WHERE substr(id, 1, length(?)) = ? LIMIT 2"
+COUNTS: Final = "SELECT state, count(*) FROM requests GROUP BY state"
 STATE: Final = "SELECT state FROM requests WHERE request = ?"
 SET_STATE: Final = "UPDATE requests SET state = ? WHERE request = ?"
 SET_SEEN: Final = "UPDATE requests SET seen_in = ? WHERE request = ? AND seen_in = 'unknown'"

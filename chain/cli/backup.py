@@ -31,8 +31,9 @@ def add_to(
 
     @group.command(
         cls=cli.Command,
-        epilog=f"\b\nExample: ddtp keys identity backup.identity    # prints age1...; keep it elsewhere"
-        f"\n         ddtp {room} backup {room}.age --recipient age1...",
+        epilog="\b\n"
+        "Example: ddtp keys identity backup.identity    # prints age1...; keep the file elsewhere\n"
+        f"         ddtp {room} backup {room}.age --recipient age1...",
     )
     @home
     @click.argument("file", type=_FILE)

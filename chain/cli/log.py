@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from chain.cli import copies
+from chain.cli.backup import add_to as add_backup
 from chain.cli.shared import (
     FILE,
     chain_home,
@@ -264,3 +265,11 @@ def checkpoint(home: Path | None, url: str | None, *, accept: bool) -> None:
 
 for command in (copies.audit, copies.mirror):
     chain.add_command(command)
+
+add_backup(
+    chain,
+    "chain",
+    chain_home,
+    "Others may have seen a longer log, and this one will not start before you have made sure:\n"
+    "compare with a mirror or a witness, then ddtp chain checkpoint --accept",
+)

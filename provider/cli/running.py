@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from chain.cli.backup import add_to as add_backup
+from chain.cli.shared import now
 from chain.joining import Joining, joins, tell_card
 from ddtp.cli import console, safe
 from provider.cli.group import HOME, place, provider
@@ -60,22 +62,33 @@ async def _serve(path: Path, host: str | None, port: int | None) -> int:
     from chain.server import refreshed
     from ddtp import web
     from provider.home import Home
+    from provider.operations import operations
     from provider.server import app
 
     async with web.Client() as client:
         home = await Home.open(path, os.environ, client=client)
         try:
             chosen = home.settings
+            run_by = operations(home, now)
             served = web.serve(
-                app(home),
+                run_by.attach(app(home)),
                 host=host or chosen.host,
                 port=chosen.port if port is None else port,
                 names={urlsplit(chosen.endpoint).netloc},
             )
-            async with refreshed(home.view), home.provider, served as server:
+            admin = run_by.admin(chosen.admin_host, chosen.admin_port)
+            async with refreshed(home.view), home.provider, admin, served as server:
                 stopped = web.until_stopped()
                 fields = {"schema": "ddtp.provider.serve/1", "url": server.url}
                 console().result(fields, f"serving {server.url}")
                 return await stopped
         finally:
             home.close()
+
+
+add_backup(
+    provider,
+    "provider",
+    place,
+    "What was issued after this moment stands in the log and not here: ddtp provider reconcile",
+)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from chain.cli.backup import add_to as add_backup
+from chain.cli.shared import now
 from chain.joining import Joining, joins, tell_card
 from ddtp.cli import console
 from receiver.cli.group import HOME, home_of, receiver
@@ -59,20 +61,23 @@ async def _serve(path: Path, host: str | None, port: int | None) -> int:
     from chain.server import refreshed
     from ddtp import web
     from receiver.home import Home
+    from receiver.operations import operations
     from receiver.server import door, sweeping
 
     async with web.Client() as client:
         opened = await Home.open(path, os.environ, client=client)
         try:
             chosen = opened.settings
+            run_by = operations(opened, now)
             served = web.serve(
-                door(opened.desk, opened.retention),
+                run_by.attach(door(opened.desk, opened.retention)),
                 host=host or chosen.host,
                 port=chosen.port if port is None else port,
                 names={urlsplit(chosen.endpoint).netloc},
             )
             async with (
                 served as server,
+                run_by.admin(chosen.admin_host, chosen.admin_port),
                 refreshed(opened.desk.view),
                 sweeping(opened.retention, chosen.sweep_seconds),
             ):
@@ -82,3 +87,11 @@ async def _serve(path: Path, host: str | None, port: int | None) -> int:
                 return await stopped
         finally:
             opened.close()
+
+
+add_backup(
+    receiver,
+    "receiver",
+    home_of,
+    "What was erased after this moment is back. Before anybody reads it: ddtp receiver purge",
+)
