@@ -20,7 +20,7 @@ def operations(home: Home, clock: Callable[[], int]) -> Operations:
     )
 
     def gauges() -> list[Gauge]:
-        waiting, oldest = home.store.waiting()
+        waiting, oldest = home.store.outbox()
         return [
             Gauge(
                 name="ddtp_outbox_entries",

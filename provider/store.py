@@ -242,7 +242,7 @@ class Store:
         """Return registered packages whose revocation no log has proven yet."""
         return [_made(found) for found in self._reader.execute(_REVOKING, (most,))]
 
-    def waiting(self) -> tuple[dict[str, int], int | None]:
+    def outbox(self) -> tuple[dict[str, int], int | None]:
         """Return how many entries wait for a log, by kind, and when the oldest was issued."""
         issued, oldest = self._reader.execute(_COUNT_UNREGISTERED).fetchone()
         (revoked,) = self._reader.execute(_COUNT_REVOKING).fetchone()
