@@ -80,7 +80,7 @@ class Cases:
 
     def counts(self) -> dict[str, int]:
         """Return how many requests there are, by state."""
-        return {state: int(count) for state, count in self._all(rows.COUNTS)}
+        return {state: int(count) for state, count in self.store.all(rows.COUNTS)}
 
     def listing(self) -> tuple[Asked, ...]:
         """Return all requests, the oldest first."""
