@@ -25,9 +25,9 @@ from ddtp.record import Record, items, size_of
 from demo import sample, sandbox
 from demo.bench import ROUNDS, Figure
 from demo.sample import Pinned, bench_network
+from provider.folder import FolderSource
 from provider.issue import Issuer, Provider
 from provider.keys import Keys
-from provider.records import FolderSource
 from provider.store import Store
 
 TOGETHER: Final = 64
@@ -73,7 +73,7 @@ async def _measure(folder: Path, seconds: float) -> tuple[tuple[float, float], t
 def _record(folder: Path) -> Record:
     """Return the claims of the demo's statement, 20 of them."""
     name = sandbox.write_records(folder, date(2026, 7, 1))
-    found = FolderSource(folder).record(sandbox.CUSTOMER, name)
+    found = FolderSource(folder=folder).record(sandbox.CUSTOMER, name)
     return replace(found.record, tables={}, documents=())
 
 

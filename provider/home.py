@@ -12,8 +12,9 @@ card.ddtpcard      for the network's governors
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from chain import member
 from chain.client import reach as at_its_server
@@ -28,11 +29,13 @@ from ddtp.web import Client
 from provider import keys
 from provider.accounts import Accounts
 from provider.basis import OWN_RECORD, Basis, basis_of
-from provider.camt import Unbalanced
+from provider.folder import FolderSource
 from provider.issue import Issuer, Provider
 from provider.keys import Keys
 from provider.offers import Offers
-from provider.records import FolderSource, RecordSource
+from provider.records import RecordSource
+from provider.sources.reading import Reading, Unbalanced
+from provider.sources.text import is_charset
 from provider.store import Store
 
 KEYS: Final = "keys"
@@ -59,6 +62,10 @@ class Settings:
         port: Port to listen at.
         records: Folder of the records, one folder a customer.
         types: Folder with more record types; None for those that come with the program.
+        record_source: Where records come from when not from that folder, "module:factory"; the
+            factory is called with these settings and returns a RecordSource.
+        charset: What files are in that do not say it, as "gb18030"; empty to find it.
+        mappings: Folder with more mappings of tables; None for those that come with the program.
         unbalanced: Bank statements that do not add up: "refuse" them, or "tell" the difference.
         valid_days: How long a package is valid.
         keep_days: How long contents can be collected again.
@@ -78,6 +85,9 @@ class Settings:
     port: int = PORT
     records: Path = Path(RECORDS)
     types: Path | None = None
+    record_source: str = ""
+    charset: str = ""
+    mappings: Path | None = None
     unbalanced: str = Unbalanced.REFUSE.value
     valid_days: int = 365
     keep_days: int = 7
@@ -93,6 +103,8 @@ class Settings:
         if not 0 < self.valid_days <= MOST_DAYS or not 0 < self.keep_days <= MOST_DAYS:
             raise ValueError(f"valid_days and keep_days are from 1 to {MOST_DAYS}")
         Unbalanced(self.unbalanced)
+        if self.charset and not is_charset(self.charset):
+            raise ValueError("charset is one that Python knows, as in gb18030 or big5hkscs")
         basis_of(self.basis, self.source)
 
     @property
@@ -111,6 +123,9 @@ _COMMENTS: Final = {
     "port": "Port to listen at.",
     "records": "Folder of the records, one folder a customer.",
     "types": 'Folder with more record types, as in "types"; the program has some of its own.',
+    "record_source": 'Where records come from when not from that folder: "module:factory".',
+    "charset": "What files are in that do not say it, as in gb18030; empty to find it.",
+    "mappings": 'Folder with more mappings of tables, as in "mappings"; the program has some.',
     "unbalanced": 'Bank statements that do not add up: "refuse", or "tell" the difference.',
     "valid_days": "How long a package is valid.",
     "keep_days": "How long contents can be collected again.",
@@ -272,6 +287,23 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
 
 
 def source_of(chosen: Settings) -> RecordSource:
-    """Return where the records of a provider come from."""
-    unbalanced = Unbalanced(chosen.unbalanced)
-    return FolderSource(chosen.records, types=chosen.types, unbalanced=unbalanced)
+    """Return where the records of a provider come from.
+
+    Raises:
+        DDTPError: source.17, the settings name a source that cannot be made.
+    """
+    if chosen.record_source:
+        return _own_source(chosen)
+    reading = Reading(
+        unbalanced=Unbalanced(chosen.unbalanced), charset=chosen.charset, mappings=chosen.mappings
+    )
+    return FolderSource(folder=chosen.records, types=chosen.types, reading=reading)
+
+
+def _own_source(chosen: Settings) -> RecordSource:
+    module, _, name = chosen.record_source.partition(":")
+    try:
+        factory = getattr(import_module(module), name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise DDTPError("source.17", f"{chosen.record_source}: {error}") from error
+    return cast("RecordSource", factory(chosen))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ddtp import record_type
 from ddtp.errors import MalformedError
 from ddtp.record import Record
-from provider import camt
-from provider.camt import Unbalanced
+from provider.sources import camt
+from provider.sources.reading import Reading, Unbalanced
 from tests.vectors import VECTORS, over
 
 GENKGO = VECTORS / "records" / "camt-genkgo"
@@ -54,20 +54,20 @@ def file(
 
 
 def one(data: bytes, unbalanced: Unbalanced = Unbalanced.REFUSE) -> Record:
-    (record,) = camt.read(data, "s.xml", unbalanced)
+    (record,) = camt.read(data, "s.xml", Reading(unbalanced=unbalanced))
     return record
 
 
 def refusal(data: bytes) -> tuple[str, str]:
     with pytest.raises(MalformedError) as caught:
-        camt.read(data, "s.xml")
+        camt.read(data, "s.xml", Reading())
     return caught.value.rule, caught.value.detail
 
 
 @over((path.name, path) for path in STATEMENTS)
 def test_a_third_partys_statement_becomes_records_of_their_type(case: Path) -> None:
     data = case.read_bytes()
-    records = camt.read(data, case.name, Unbalanced.TELL)
+    records = camt.read(data, case.name, Reading(unbalanced=Unbalanced.TELL))
     assert len(records) == data.count(b"<Stmt>")
     for record in records:
         record_type.find("bank-statement/1").check(record)
@@ -225,4 +225,4 @@ def test_a_detail_never_quotes_the_statement() -> None:
 def test_any_bytes_make_a_record_or_are_refused(junk: bytes, place: int) -> None:
     data = file()
     with contextlib.suppress(MalformedError):
-        camt.read(data[:place] + junk + data[place + len(junk) :], "s.xml")
+        camt.read(data[:place] + junk + data[place + len(junk) :], "s.xml", Reading())

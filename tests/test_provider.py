@@ -25,8 +25,8 @@ from ddtp.verify import Answer, Found
 from provider import accounts, issue, store
 from provider import home as homes
 from provider.accounts import Accounts
+from provider.folder import FolderSource
 from provider.home import Home
-from provider.records import FolderSource
 from provider.server import app, qr
 from provider.store import Store
 from tests.bank import (
@@ -58,7 +58,7 @@ async def bank(tmp_path: Path) -> AsyncIterator[Bank]:
 
 def test_a_folder_gives_records_and_their_documents(tmp_path: Path) -> None:
     write(tmp_path)
-    found = FolderSource(tmp_path).record("chan", "q1")
+    found = FolderSource(folder=tmp_path).record("chan", "q1")
     assert found.title == "January to March 2025"
     assert found.record.claims["balance", "closing"] == ["HKD", 123_450]
     rows = [part.rows for part in found.record.tables["transactions"]]
@@ -71,7 +71,7 @@ def test_a_folder_gives_records_and_their_documents(tmp_path: Path) -> None:
 def test_a_record_that_cannot_be_issued_hides_no_other(tmp_path: Path) -> None:
     write(tmp_path)
     write(tmp_path, "{", "broken")
-    found = {each.name: each.refused for each in FolderSource(tmp_path).records("chan")}
+    found = {each.name: each.refused for each in FolderSource(folder=tmp_path).records("chan")}
     assert found["q1"] is None
     assert found["broken"] is not None
     assert found["broken"].rule == "source.2"
@@ -82,13 +82,13 @@ def test_a_record_that_cannot_be_issued_hides_no_other(tmp_path: Path) -> None:
 )
 def test_source_1_refuses_a_name_that_is_no_record(tmp_path: Path, name: str) -> None:
     write(tmp_path)
-    assert broken_rule(lambda: FolderSource(tmp_path).record("chan", name)) == "source.1"
+    assert broken_rule(lambda: FolderSource(folder=tmp_path).record("chan", name)) == "source.1"
 
 
 @pytest.mark.parametrize("customer", ["..", "chan/../chan", "/etc", "nobody"])
 def test_source_1_refuses_a_customer_that_is_none(tmp_path: Path, customer: str) -> None:
     write(tmp_path)
-    assert broken_rule(lambda: FolderSource(tmp_path).record(customer, "q1")) == "source.1"
+    assert broken_rule(lambda: FolderSource(folder=tmp_path).record(customer, "q1")) == "source.1"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_source_1_refuses_a_customer_that_is_none(tmp_path: Path, customer: str)
 )
 def test_source_2_refuses_what_is_no_strict_json(tmp_path: Path, text: str) -> None:
     write(tmp_path).write_text(text, encoding="latin-1")
-    assert broken_rule(lambda: FolderSource(tmp_path).record("chan", "q1")) == "source.2"
+    assert broken_rule(lambda: FolderSource(folder=tmp_path).record("chan", "q1")) == "source.2"
 
 
 def changed(**fields: object) -> dict[str, object]:
@@ -132,14 +132,14 @@ def changed(**fields: object) -> dict[str, object]:
 )
 def test_source_3_refuses_a_field_that_is_wrong(tmp_path: Path, text: object) -> None:
     write(tmp_path, json.dumps(text))
-    assert broken_rule(lambda: FolderSource(tmp_path).record("chan", "q1")) == "source.3"
+    assert broken_rule(lambda: FolderSource(folder=tmp_path).record("chan", "q1")) == "source.3"
 
 
 def test_source_4_refuses_a_row_outside_the_days_of_its_table(tmp_path: Path) -> None:
     rows = [{"date": "2025-04-01", "amount": {"currency": "HKD", "minor": 1}}]
     table = {"from": "2025-01-01", "until": "2025-04-01", "rows": rows}
     write(tmp_path, changed(tables={"transactions": table}))
-    assert broken_rule(lambda: FolderSource(tmp_path).record("chan", "q1")) == "source.4"
+    assert broken_rule(lambda: FolderSource(folder=tmp_path).record("chan", "q1")) == "source.4"
 
 
 @pytest.mark.parametrize("file", ["none.pdf", "../chan/s.pdf", "link.pdf", "empty.pdf", "."])
@@ -147,7 +147,7 @@ def test_source_5_refuses_a_document_that_is_no_plain_file(tmp_path: Path, file:
     write(tmp_path, changed(documents=[{"file": file, "media_type": "application/pdf"}]))
     (tmp_path / "chan" / "link.pdf").symlink_to(tmp_path / "chan" / "s.pdf")
     (tmp_path / "chan" / "empty.pdf").touch()
-    assert broken_rule(lambda: FolderSource(tmp_path).record("chan", "q1")) == "source.5"
+    assert broken_rule(lambda: FolderSource(folder=tmp_path).record("chan", "q1")) == "source.5"
 
 
 async def test_source_5_refuses_a_document_that_changed_meanwhile(bank: Bank) -> None:

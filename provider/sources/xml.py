@@ -83,6 +83,7 @@ class _Builder(handler.ContentHandler):
         super().__init__()
         self.root: Element | None = None
         self._open: list[Element] = []
+        self._texts: list[list[str]] = []
         self._locator: Locator | None = None
 
     def setDocumentLocator(self, locator: Locator) -> None:  # noqa: N802 - SAX's name
@@ -101,12 +102,14 @@ class _Builder(handler.ContentHandler):
         else:
             self.root = element
         self._open.append(element)
+        self._texts.append([])
 
     def endElementNS(self, name: tuple[str | None, str], qname: str | None) -> None:  # noqa: N802 - SAX's name
-        self._open.pop()
+        self._open.pop().text = "".join(self._texts.pop())
 
     def characters(self, content: str) -> None:
-        self._open[-1].text += content
+        # A text comes in as many pieces as it has lines: they are joined once.
+        self._texts[-1].append(content)
 
 
 def _reason(error: Exception, data: bytes) -> str:

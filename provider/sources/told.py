@@ -1,0 +1,86 @@
+"""What is told beside a file, in `FILE.toml`, because the file does not say it (rule source.12)."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from ddtp import record_type
+from ddtp.encoding import Value
+from ddtp.errors import MalformedError
+from ddtp.record import Record
+from ddtp.record_type import RecordType
+from provider.sources.reading import Reading
+from provider.sources.record_json import Fields, claims
+from provider.sources.text import is_charset
+
+SUFFIX: Final = ".toml"
+_MAX_BYTES: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What is told of one file; empty where nothing is.
+
+    Attributes:
+        title: What customers see it called.
+        charset: What its characters are in.
+        mapping: Name of the mapping to read it by.
+        claims: More claims, each of which the file does not contradict.
+    """
+
+    title: str = ""
+    charset: str = ""
+    mapping: str = ""
+    claims: Mapping[tuple[str, ...], Value] = field(default_factory=dict)
+
+    def reading(self, reading: Reading) -> Reading:
+        """Return how a file is read, with what is told of it."""
+        return replace(
+            reading,
+            charset=self.charset or reading.charset,
+            mapping=self.mapping or reading.mapping,
+        )
+
+    def added(self, record: Record, name: str) -> Record:
+        """Return a record with the claims that are told.
+
+        Raises:
+            MalformedError: source.12, the file itself says something else.
+        """
+        for path, value in self.claims.items():
+            if record.claims.get(path, value) != value:
+                raise MalformedError(
+                    "source.12", f"{name}{SUFFIX}: {'/'.join(path)} is another one in the file"
+                )
+        return replace(record, claims={**self.claims, **record.claims})
+
+
+def read(path: Path, kind: str, types: Path | None) -> Told:
+    """Return what is told of a file of records of a kind; nothing where there is no such TOML file.
+
+    Raises:
+        MalformedError: source.12 it is no TOML or names no charset, source.3 a field is wrong.
+        OSError: It cannot be read.
+    """
+    beside = path.with_name(path.name + SUFFIX)
+    if not beside.is_file():
+        return Told()
+    try:
+        with beside.open("rb") as file:
+            given = tomllib.loads(file.read(_MAX_BYTES).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MalformedError("source.12", f"{beside.name}: this is not TOML") from error
+    fields = Fields(given, beside.name)
+    found: RecordType = record_type.find(kind, types)
+    told = Told(
+        title=fields.optional("title"),
+        charset=fields.optional("charset"),
+        mapping=fields.optional("mapping"),
+        claims=dict(claims(found, fields.inner("claims"))),
+    )
+    fields.end()
+    if told.charset and not is_charset(told.charset):
+        raise MalformedError("source.12", f"{beside.name}: charset is none that is known")
+    return told
