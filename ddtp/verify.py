@@ -31,7 +31,7 @@ from ddtp.policy import Policy
 from ddtp.presentation import Shown
 from ddtp.receipt import Receipt, check_answers
 from ddtp.record import DOCUMENT, Item
-from ddtp.request import SAME_DEVICE, Request, Want
+from ddtp.request import COUNTER, SAME_DEVICE, Request, Want
 
 T = TypeVar("T")
 
@@ -57,11 +57,17 @@ _HOLDS: Final = (Result.PASSED, Result.NOT_APPLICABLE)
 
 
 class Session(enum.Enum):
-    """In which browser session the return link of a case was opened."""
+    """How a case is bound to whoever asked: in which browser session its return link was opened,
+    or by an officer who compared the request's code with the wallet before him.
+    """
 
     UNKNOWN = "unknown"
     SAME = "same"
     OTHER = "other"
+    COUNTER = "counter"
+
+
+_BOUND: Final = {SAME_DEVICE: Session.SAME, COUNTER: Session.COUNTER}
 
 
 class Absent(enum.Enum):
@@ -551,7 +557,7 @@ def _grant_is_in_its_dates(found: _Examined, one: _Package) -> None:
 def _sender_is_bound_to_the_session(found: _Examined, one: _Package) -> str | None:
     if found.case.session is Session.OTHER:
         raise DDTPError("verify.21", "the return link was opened in another session")
-    if _request(found).binding == SAME_DEVICE and found.case.session is Session.SAME:
+    if _BOUND.get(_request(found).binding) is found.case.session:
         return None
     return "who sent it is not known: compare the record's subject with the applicant"
 

@@ -107,9 +107,20 @@ class Cases:
             db.execute(rows.SET_STATE, (after(state, event).value, bytes(asked.request)))
 
     def see(self, request: Fingerprint, where: str) -> None:
-        """Note, once, in which session the return link was opened: "same" or "other"."""
+        """Note, once, how a case was bound: "same", "other" (session), or "counter"."""
         with self.store.writing() as db:
             db.execute(rows.SET_SEEN, (where, bytes(request)))
+
+    def begin(self, request: Fingerprint, session: bytes) -> bytes:
+        """Note, once, in which session a request begins, and return the one that is noted.
+
+        Args:
+            session: SHA-256 of the token of a browser session.
+        """
+        with self.store.writing() as db:
+            db.execute(rows.SET_SESSION, (session, bytes(request)))
+            row = db.execute(rows.SESSION, (bytes(request),)).fetchone()
+        return bytes(row[0])
 
     # Grants
 

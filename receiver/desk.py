@@ -25,9 +25,9 @@ from ddtp.package import Statement
 from ddtp.policy import Policy
 from ddtp.presentation import Presentation, Shown
 from ddtp.receipt import Answer, Receipt
-from ddtp.request import SAME_DEVICE, Request, check_open, use_key
+from ddtp.request import COUNTER, SAME_DEVICE, Request, check_open, code_of, use_key
 from ddtp.transfer import Event, State
-from ddtp.verify import Case, Found, Presented, Result, Verdict, Verified, accept, examine
+from ddtp.verify import Case, Found, Presented, Result, Session, Verdict, Verified, accept, examine
 from receiver import uploads
 from receiver.cases import Cases
 from receiver.folder import Folder, Folders, Proof
@@ -127,6 +127,23 @@ class Desk:
         """Close a request and delete its folder; whoever calls has its turn."""
         await asyncio.to_thread(self.cases.end, asked, event)
         await asyncio.to_thread(self.folders.of(asked.id).erase, keep_proof=False)
+
+    async def confirm(self, request_id: str, code: str) -> None:
+        """Note that an officer compared a request's code with the wallet in front of him.
+
+        Args:
+            code: The 6 digits that the wallet shows.
+
+        Raises:
+            DDTPError: case.12, the request is not for the counter; case.13, it is another code:
+                the wallet has another request before it.
+        """
+        asked, signed, request = await self._asked(request_id)
+        if request.binding != COUNTER:
+            raise DDTPError("case.12", "the request was not made for the counter")
+        if code_of(signed) != code:
+            raise DDTPError("case.13", "the wallet shows another code than this request has")
+        await asyncio.to_thread(self.cases.see, asked.request, Session.COUNTER.value)
 
     async def register(self, request_id: str, grant: Fingerprint, lock: bytes) -> Evidence:
         """Have a grant registered and return its evidence, however often it is asked.
@@ -230,6 +247,7 @@ class Desk:
             documents,
             self.policy,
             answered=answered,
+            session=Session(came.asked.seen_in),
         )
         return case, await asyncio.to_thread(examine, case)
 
@@ -393,9 +411,18 @@ class Desk:
         link = None
         if used and came.request.binding == SAME_DEVICE:
             code = return_code(self.asker.use_secret, came.request.nonce)
-            link = f"{self.asker.endpoint.rstrip('/')}/returned/{came.asked.id}/{code}"
+            link = self._page("returned", came.asked.id, code)
         answer = Answer(receipt=receipt, used=used, link=link).encode()
         return seal.seal(answer, [came.presentation.reply])
+
+    def begin_link(self, made: Request, request_id: str) -> str | None:
+        """Return the link by which a browser session begins a request, for binding 1 alone."""
+        if made.binding != SAME_DEVICE:
+            return None
+        return self._page("begin", request_id, begin_code(self.asker.use_secret, made.nonce))
+
+    def _page(self, name: str, request_id: str, code: str) -> str:
+        return f"{self.asker.endpoint.rstrip('/')}/{name}/{request_id}/{code}"
 
     async def _submit(self, origin: str, entries: Sequence[entry.Entry]) -> list[Evidence]:
         return await self.view.submit(origin, entries, self.asker.member, self.asker.signer)
@@ -426,6 +453,11 @@ class _Came:
 def return_code(secret: bytes, nonce: bytes) -> str:
     """Return the code in the return link of the request with this nonce."""
     return keys.derive(secret, b"ddtp-1 return code" + nonce, 16).hex()
+
+
+def begin_code(secret: bytes, nonce: bytes) -> str:
+    """Return the code in the link by which a browser session begins this request."""
+    return keys.derive(secret, b"ddtp-1 begin code" + nonce, 16).hex()
 
 
 def _held(presented: Presented) -> Held:

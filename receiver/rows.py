@@ -61,6 +61,8 @@ COUNTS: Final = "SELECT state, count(*) FROM requests GROUP BY state"
 STATE: Final = "SELECT state FROM requests WHERE request = ?"
 SET_STATE: Final = "UPDATE requests SET state = ? WHERE request = ?"
 SET_SEEN: Final = "UPDATE requests SET seen_in = ? WHERE request = ? AND seen_in = 'unknown'"
+SET_SESSION: Final = "UPDATE requests SET session = ? WHERE request = ? AND session IS NULL"
+SESSION: Final = "SELECT session FROM requests WHERE request = ?"
 SET_ERASED: Final = (
     "UPDATE requests SET erased_at = coalesce(erased_at, ?), proof_until = ? WHERE request = ?"
 )
@@ -139,7 +141,8 @@ class Asked:
         retain_until: When contents are erased, once accepted.
         erased_at: When contents were erased.
         proof_until: Until when request, grants and receipt are kept after that.
-        seen_in: Whether the return link was opened in the session that asked.
+        seen_in: How it was bound: the return link was opened in the "same" session as asked or in
+            an "other", or the code compared at the "counter"; else "unknown".
         session: SHA-256 of the token of that session.
         is_withdrawn: A package of it was withdrawn by its provider since.
     """

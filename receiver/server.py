@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import io
 import logging
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Final
 from chain.relay import relays
 from ddtp import http
 from ddtp import request as requests
-from ddtp.errors import DDTPError, Unanswered
+from ddtp.errors import ConflictError, DDTPError, Unanswered
 from ddtp.http import Route
 from ddtp.submission import Registration, Withdrawal
 from ddtp.web import (
@@ -36,12 +38,14 @@ from ddtp.web import (
     style,
 )
 from receiver import uploads, watch
-from receiver.desk import Desk, return_code
+from receiver.desk import Desk, begin_code, return_code
+from receiver.requests import link_of
 from receiver.retention import Retention
 from receiver.rows import Asked
 
 log = logging.getLogger(__name__)
 
+BEGIN: Final = Route("begin", "GET", "/begin/{request}/{code}", "", HTML, 0)
 RETURNED: Final = Route("returned", "GET", "/returned/{request}/{code}", "", HTML, 0)
 SESSION: Final = "ddtp_session"
 OFFSET: Final = "Upload-Offset"
@@ -65,6 +69,7 @@ class Door:
             http.UPLOADED: self.uploaded,
             http.PRESENT: self.present,
             http.WITHDRAW: self.withdraw,
+            BEGIN: self.begin,
             RETURNED: self.returned,
             STYLE: style,
         }
@@ -125,17 +130,44 @@ class Door:
             return answer
         return reply(b"", status=204, Upload_Offset=str(size))
 
+    async def begin(self, call: Request) -> StreamResponse:
+        """Show a request in the browser that begins it: GET /begin/{request}/{code}.
+
+        The first browser that opens the link is the session of the request, which knows itself
+        by a cookie; any other is refused.
+        """
+        asked, request = await self._asked(call.match_info["request"])
+        self._check_code(call, begin_code(self.desk.asker.use_secret, request.nonce))
+        token = call.cookies.get(SESSION) or secrets.token_urlsafe(32)
+        here = hashlib.sha256(token.encode()).digest()
+        noted = await asyncio.to_thread(self.desk.cases.begin, asked.request, here)
+        if not hmac.compare_digest(here, noted):
+            raise ConflictError("case.14", "the request was begun in another browser")
+        link = link_of(request, asked.request)
+        page = self.pages.page(call, "begin.html", link=link, code=_drawn(link))
+        page.set_cookie(
+            SESSION,
+            token,
+            httponly=True,
+            samesite="Lax",  # the wallet leads back from elsewhere
+            secure=self.desk.asker.endpoint.startswith("https://"),
+            path="/",
+        )
+        return page
+
     async def returned(self, call: Request) -> StreamResponse:
         """Note in which session a return link was opened: GET /returned/{request}/{code}."""
         asked, request = await self._asked(call.match_info["request"])
-        code = return_code(self.desk.asker.use_secret, request.nonce)
-        if not hmac.compare_digest(call.match_info["code"].encode(), code.encode()):
-            raise DDTPError("case.1", "no request has this return link")
+        self._check_code(call, return_code(self.desk.asker.use_secret, request.nonce))
         token = call.cookies.get(SESSION, "")
         here = hashlib.sha256(token.encode()).digest()
         same = asked.session is not None and hmac.compare_digest(here, asked.session)
         await asyncio.to_thread(self.desk.cases.see, asked.request, "same" if same else "other")
         return self.pages.page(call, "returned.html", same=same)
+
+    def _check_code(self, call: Request, code: str) -> None:
+        if not hmac.compare_digest(call.match_info["code"].encode(), code.encode()):
+            raise DDTPError("case.1", "no request has this link")
 
     async def _uploader(self, call: Request) -> tuple[Asked, bytes]:
         """Return case and document of a call that bears the request's token."""
@@ -156,6 +188,15 @@ class Door:
         if given is None and begun is not None:
             return begun
         return uploads.number_in(given or "", LENGTH)
+
+
+def _drawn(link: str) -> str:
+    """Return a link as a QR code in SVG."""
+    import segno  # only a page needs it
+
+    out = io.BytesIO()
+    segno.make(link, error="m").save(out, kind="svg", scale=4, xmldecl=False, svgns=False)
+    return out.getvalue().decode()
 
 
 def door(desk: Desk, retention: Retention) -> Application:

@@ -17,7 +17,7 @@ from ddtp.cli import beside, files, safe
 from ddtp.errors import DDTPError, Outcome
 from ddtp.evidence_file import EvidenceFile
 from ddtp.receipt import Receipt
-from ddtp.request import SAME_DEVICE, Request
+from ddtp.request import COUNTER, SAME_DEVICE, Request
 from ddtp.seal import recipient_of, seal
 from receiver import report, watch
 from receiver.home import Home
@@ -90,9 +90,9 @@ def case(home: Home, request_id: str, language: str) -> tuple[dict[str, object],
     ]
     if asked.accepted_at is not None and asked.erased_at is None:
         read = contents(home, asked, language)
-        note = _sender(home, asked)
+        note = sender(home, asked)
         fields |= {"sender": note, "packages": [each.fields() for each in read]}
-        lines.append(_SENDERS[note])
+        lines.append(words.say(f"receiver.sender_{note}", language))
         lines += [text for each in read for text in _text(each)]
     return fields, "\n".join(line for line in lines if line)
 
@@ -188,17 +188,10 @@ def _withdrawn(held: Held) -> dict[str, object]:
     }
 
 
-def _sender(home: Home, asked: Asked) -> str:
+def sender(home: Home, asked: Asked) -> str:
+    """Return how a case is bound to whoever asked: "same", "counter", "other" or "unknown"."""
     request = Request.open(home.desk.folders.of(asked.id).request())
-    return asked.seen_in if request.binding == SAME_DEVICE else "unknown"
-
-
-_SENDERS: Final = {
-    "same": "Sent from the browser session that asked.",
-    "other": "The return link was opened in another session: compare the record's subject "
-    "with the applicant.",
-    "unknown": "Who sent it is not known: compare the record's subject with the applicant.",
-}
+    return asked.seen_in if request.binding in (SAME_DEVICE, COUNTER) else "unknown"
 
 
 def _reason(rule: str, language: str) -> str:

@@ -31,11 +31,12 @@ from ddtp.fingerprint import Fingerprint
 from ddtp.network import MemberID, Role, encode_file
 from ddtp.policy import Policy
 from ddtp.receipt import Erasure
-from ddtp.request import Request, Span
+from ddtp.request import COUNTER, NO_BINDING, SAME_DEVICE, Request, Span, code_of
 from ddtp.transfer import Event, State
 from ddtp.verify import contents, examine
 from ddtp.web import Client
-from receiver import arrival, rules, templates
+from ddtp.words import LANGUAGES, say
+from receiver import arrival, rules, telling, templates
 from receiver import home as homes
 from receiver.cases import MAX_GRANTS, Cases
 from receiver.desk import return_code
@@ -883,6 +884,55 @@ async def test_where_a_return_link_was_opened_is_noted_once(town: Lending) -> No
 
 
 # What is never in the clear
+
+
+async def test_a_code_compared_at_the_counter_binds_the_case(town: Lending) -> None:
+    made, sent = await town.whole(binding=COUNTER)
+    await town.home.desk.confirm(made.id, code_of(made.signed))
+    await town.home.desk.present(made.id, sent.sealed)
+    fields, text = telling.case(town.home, made.id, "en")
+    assert fields["sender"] == "counter"
+    assert "at the counter" in text
+
+
+async def test_a_counter_where_nothing_was_compared_does_not_know_the_sender(
+    town: Lending,
+) -> None:
+    made, sent = await town.whole(binding=COUNTER)
+    await town.home.desk.present(made.id, sent.sealed)
+    assert telling.case(town.home, made.id, "en")[0]["sender"] == "unknown"
+    await town.home.desk.confirm(made.id, code_of(made.signed))
+    assert telling.case(town.home, made.id, "en")[0]["sender"] == "counter"
+
+
+@pytest.mark.parametrize("binding", [NO_BINDING, SAME_DEVICE])
+async def test_case_12_another_request_is_not_confirmed_at_the_counter(
+    town: Lending, binding: int
+) -> None:
+    made = town.ask(binding=binding)
+    with pytest.raises(DDTPError) as refused:
+        await town.home.desk.confirm(made.id, code_of(made.signed))
+    assert refused.value.rule == "case.12"
+
+
+async def test_case_13_another_code_confirms_nothing(town: Lending) -> None:
+    made = town.ask(binding=COUNTER)
+    wrong = f"{(int(code_of(made.signed)) + 1) % 1_000_000:06}"
+    with pytest.raises(DDTPError) as refused:
+        await town.home.desk.confirm(made.id, wrong)
+    assert refused.value.rule == "case.13"
+    assert town.home.desk.cases.find(made.id).seen_in == "unknown"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_a_request_without_binding_says_that_the_sender_is_not_known(
+    town: Lending, language: str
+) -> None:
+    made, sent = await town.whole(binding=NO_BINDING)
+    await town.home.desk.present(made.id, sent.sealed)
+    fields, text = telling.case(town.home, made.id, language)
+    assert fields["sender"] == "unknown"
+    assert say("receiver.sender_unknown", language) in text
 
 
 def holding(home: Path, words: bytes) -> list[str]:

@@ -107,6 +107,20 @@ def test_a_request_prints_its_link_and_code(shell: Shell, tmp_path: Path) -> Non
     assert asked.matter == MATTER
 
 
+def test_a_code_is_confirmed_at_the_counter(shell: Shell) -> None:
+    made = ask(shell, "--binding", "counter", "--json").json
+    assert made["begin"] is None
+    done = shell.run("confirm", made["id"][:8], made["code"])
+    assert done.code == 0, done.err
+    wrong = f"{(int(made['code']) + 1) % 1_000_000:06}"
+    assert shell.run("confirm", made["id"][:8], wrong).code == 1
+
+
+def test_a_request_for_the_same_device_has_a_begin_link(shell: Shell) -> None:
+    made = ask(shell, "--binding", "same-device", "--json").json
+    assert f"/begin/{made['id']}/" in made["begin"]
+
+
 def test_a_request_whose_file_is_there_already_is_not_made(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "request.ddtpreq").write_bytes(b"another")
     assert ask(shell, "--out", str(tmp_path / "request.ddtpreq")).code == 6

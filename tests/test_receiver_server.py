@@ -317,6 +317,51 @@ async def test_another_return_code_is_refused(lender: Open) -> None:
     assert lender.town.home.desk.cases.find(made.id).seen_in == "unknown"
 
 
+# The begin link
+
+
+async def begun(lender: Open, made: Made, token: str = "") -> tuple[int, str, str]:
+    """Open a begin link; return the status, the page, and the token of the cookie that it set."""
+    link = lender.town.home.desk.begin_link(made.request, made.id)
+    assert link is not None
+    path = link.removeprefix(lender.town.home.settings.endpoint)
+    headers = {"Cookie": f"{SESSION}={token}"} if token else {}
+    async with call(lender, "GET", path, headers=headers) as answer:
+        kept = answer.cookies.get(SESSION)
+        return answer.status, await answer.text(), kept.value if kept else ""
+
+
+async def test_the_browser_that_begins_a_request_is_its_session(lender: Open) -> None:
+    made = lender.town.ask(binding=1)
+    status, page, token = await begun(lender, made)
+    assert status == 200
+    assert made.fingerprint.text in page
+    assert (await begun(lender, made, token))[0] == 200
+    assert await returned(lender, made, token) == 200
+    assert lender.town.home.desk.cases.find(made.id).seen_in == "same"
+
+
+async def test_case_14_a_begin_link_opened_elsewhere_is_refused(lender: Open) -> None:
+    made = lender.town.ask(binding=1)
+    _, _, token = await begun(lender, made)
+    assert (await begun(lender, made))[0] == 409
+    assert (await begun(lender, made, "another"))[0] == 409
+    assert await returned(lender, made, token) == 200
+    assert lender.town.home.desk.cases.find(made.id).seen_in == "same"
+
+
+async def test_another_begin_code_begins_nothing(lender: Open) -> None:
+    made = lender.town.ask(binding=1)
+    async with call(lender, "GET", f"/begin/{made.id}/{'0' * 32}") as answer:
+        assert answer.status == 404
+    assert lender.town.home.desk.cases.find(made.id).session is None
+
+
+async def test_only_a_request_for_the_same_device_has_a_begin_link(lender: Open) -> None:
+    made = lender.town.ask(binding=2)
+    assert lender.town.home.desk.begin_link(made.request, made.id) is None
+
+
 # Sweeping, and what is written about it all
 
 

@@ -858,6 +858,8 @@ def test_verify_11_measures_age_from_the_newest_section_shown() -> None:
     [
         (SAME_DEVICE, Session.SAME, True),
         (SAME_DEVICE, Session.UNKNOWN, False),
+        (COUNTER, Session.COUNTER, True),
+        (COUNTER, Session.SAME, False),
         (COUNTER, Session.UNKNOWN, False),
         (3, Session.SAME, False),
     ],

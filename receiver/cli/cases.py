@@ -20,6 +20,23 @@ def inbox(*, home: Path | None) -> None:
     listed(home, every=False)
 
 
+@receiver.command(epilog="\b\nExample: ddtp receiver confirm 3f9a 042137")
+@HOME
+@click.argument("case")
+@click.argument("code")
+def confirm(*, home: Path | None, case: str, code: str) -> None:
+    """Say that the wallet at the counter shows this code, so that the case is bound to it."""
+
+    async def confirmed(opened: "Home") -> str:
+        found = opened.desk.cases.resolve(case)
+        await opened.desk.confirm(found, code)
+        return found
+
+    found = with_home(home, confirmed)
+    fields = {"schema": "ddtp.receiver.confirm/1", "id": found, "sender": "counter"}
+    console().result(fields, console().say("receiver.confirmed"))
+
+
 @receiver.command(
     "import",
     epilog="\b\nExample: ddtp receiver import presentation.ddtpres --out answer.age",

@@ -64,13 +64,14 @@ def request_new(
     if out is not None and out.exists():
         raise ConflictError("cli.2", str(out))  # before there is a request that nobody knows of
 
-    async def ask(opened: "Home") -> "Made":
-        return opened.desk.ask(templates.find(template, opened.templates), asking)
+    async def ask(opened: "Home") -> tuple["Made", str | None]:
+        made = opened.desk.ask(templates.find(template, opened.templates), asking)
+        return made, opened.desk.begin_link(made.request, made.id)
 
-    made = with_home(home, ask)
+    made, begin = with_home(home, ask)
     if out is not None:
         files.write(out, made.signed)
-    _tell(made.id, made.signed, qr=qr)
+    _tell(made.id, made.signed, begin, qr=qr)
 
 
 @request.command(
@@ -92,10 +93,12 @@ def request_list(*, home: Path | None) -> None:
 @click.option("--qr", is_flag=True, help="Show the link as a QR code too.")
 def request_show(*, home: Path | None, case: str, qr: bool) -> None:
     """Show a request's link again."""
+    from ddtp.request import Request
 
-    async def find(opened: "Home") -> tuple[str, bytes]:
+    async def find(opened: "Home") -> tuple[str, bytes, str | None]:
         found = opened.desk.cases.resolve(case)
-        return found, opened.desk.folders.of(found).request()
+        signed = opened.desk.folders.of(found).request()
+        return found, signed, opened.desk.begin_link(Request.open(signed), found)
 
     _tell(*with_home(home, find), qr=qr)
 
@@ -118,7 +121,7 @@ def request_cancel(*, home: Path | None, case: str) -> None:
     console().result({"schema": "ddtp.receiver.cancel/1", "id": found}, f"{found}  cancelled")
 
 
-def _tell(request_id: str, signed: bytes, *, qr: bool) -> None:
+def _tell(request_id: str, signed: bytes, begin: str | None, *, qr: bool) -> None:
     """Print a request: its link, and what both sides compare."""
     from ddtp.fingerprint import Fingerprint
     from ddtp.request import Request, code_of
@@ -131,6 +134,7 @@ def _tell(request_id: str, signed: bytes, *, qr: bool) -> None:
         "schema": "ddtp.receiver.request/1",
         "id": request_id,
         "link": link,
+        "begin": begin,
         "code": code_of(signed),
         "expires_at": found.expires_at,
         "matter": found.matter,
@@ -142,6 +146,8 @@ def _tell(request_id: str, signed: bytes, *, qr: bool) -> None:
         f"code {code_of(signed)}",
         f"until {moment(found.expires_at)}",
     ]
+    if begin is not None:
+        lines.append(f"begin {begin}")
     if qr:
         import segno  # only here
 
