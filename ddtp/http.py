@@ -15,6 +15,7 @@ TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 METRICS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 BYTES: Final = "application/octet-stream"
+JSON: Final = "application/json"
 PACKAGE: Final = "application/ddtp-1-package+cbor"
 REQUEST: Final = "application/ddtp-1-request+cose"
 PRESENTATION: Final = "application/ddtp-1-presentation+age"
@@ -91,6 +92,18 @@ RELAYED_CONSISTENCY = Route(
 )
 # A witness; it answers RELAYED_CHECKPOINT as well, with what it cosigned last
 ADD_CHECKPOINT = Route("add-checkpoint", "POST", "/add-checkpoint", ANY, TEXT, 128 * KIB)
+# What pages show of a log
+EXPLORE_ENTRIES = Route("explore-entries", "GET", "/explorer/entries", NOTHING, JSON, 256 * KIB)
+EXPLORE_ENTRY = Route("explore-entry", "GET", "/explorer/entries/{index}", NOTHING, JSON, 256 * KIB)
+EXPLORE_PROOF = Route("explore-proof", "GET", "/explorer/proof/{index}", NOTHING, JSON, 256 * KIB)
+EXPLORE_CHECKPOINT = Route(
+    "explore-checkpoint", "GET", "/explorer/checkpoint", NOTHING, JSON, 256 * KIB
+)
+EXPLORE_WITNESSES = Route(
+    "explore-witnesses", "GET", "/explorer/witnesses", NOTHING, JSON, 256 * KIB
+)
+EXPLORE_ANCHORS = Route("explore-anchors", "GET", "/explorer/anchors", NOTHING, JSON, 256 * KIB)
+EXPLORE_GROWTH = Route("explore-growth", "GET", "/explorer/growth", NOTHING, JSON, 256 * KIB)
 # A provider
 OFFER = Route("offer", "GET", "/offers/{offer}", NOTHING, CBOR, 64 * KIB)
 COLLECT = Route("collect", "POST", "/offers/{offer}", CBOR, PACKAGE, 64 * MIB)
@@ -122,6 +135,13 @@ ROUTES: Final = (
     RELAYED_EVIDENCE,
     RELAYED_CONSISTENCY,
     ADD_CHECKPOINT,
+    EXPLORE_ENTRIES,
+    EXPLORE_ENTRY,
+    EXPLORE_PROOF,
+    EXPLORE_CHECKPOINT,
+    EXPLORE_WITNESSES,
+    EXPLORE_ANCHORS,
+    EXPLORE_GROWTH,
     OFFER,
     COLLECT,
     PACKAGE_DOCUMENT,

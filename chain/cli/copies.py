@@ -244,6 +244,7 @@ async def _mirror(
     every: float,
 ) -> int:
     from chain.copy import Copy
+    from chain.explorer import Explorer
     from chain.mirror import Mirror
     from chain.server import reading
     from ddtp import web
@@ -268,7 +269,8 @@ async def _mirror(
         if not report.good:
             fault(report)
             return exits.NEGATIVE
-        app = web.application(reading(mirror.shown))
+        explorer = Explorer(mirror.shown, lambda: asked.view.network, now)
+        app = web.application({**reading(mirror.shown), **explorer.handlers()})
         await stack.enter_async_context(mirror.following(fault, every))
         server = await stack.enter_async_context(
             web.serve(app, host=host, port=port, names=set(names))

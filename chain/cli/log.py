@@ -108,6 +108,7 @@ def serve(home: Path | None, port: int | None) -> int:
 async def _serve(place: Path, port: int | None) -> int:
     from urllib.parse import urlsplit
 
+    from chain.explorer import Explorer
     from chain.home import CARD, Home
     from chain.server import Front, operations, refreshed
     from ddtp import web
@@ -117,7 +118,8 @@ async def _serve(place: Path, port: int | None) -> int:
     try:
         chosen = home.settings
         run_by = operations(home, log, now)
-        app = run_by.attach(web.application(Front(log).handlers()))
+        explorer = Explorer(log, lambda: home.view.network, now)
+        app = run_by.attach(web.application({**Front(log).handlers(), **explorer.handlers()}))
         names = {urlsplit(chosen.endpoint).netloc}
         async with (
             refreshed(home.view),
