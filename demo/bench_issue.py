@@ -26,8 +26,9 @@ from demo import sample, sandbox
 from demo.bench import ROUNDS, Figure
 from demo.sample import Pinned, bench_network
 from provider.folder import FolderSource
-from provider.issue import Issuer, Provider
+from provider.issue import Provider
 from provider.keys import Keys
+from provider.signing import Issuer
 from provider.store import Store
 
 TOGETHER: Final = 64

@@ -30,10 +30,11 @@ from provider import keys
 from provider.accounts import Accounts
 from provider.basis import OWN_RECORD, Basis, basis_of
 from provider.folder import FolderSource
-from provider.issue import Issuer, Provider
+from provider.issue import Provider
 from provider.keys import Keys
 from provider.offers import Offers
 from provider.records import RecordSource
+from provider.signing import Issuer
 from provider.sources.reading import Reading, Unbalanced
 from provider.sources.text import is_charset
 from provider.store import Store

@@ -10,29 +10,37 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from ddtp import encoding, entry, package, record_type
+from ddtp import entry, record_type
 from ddtp.cli import files
-from ddtp.encoding import Encodable
 from ddtp.entry import Entry, Issued
 from ddtp.errors import ConflictError, DDTPError, Unanswered
 from ddtp.evidence import Evidence
 from ddtp.fingerprint import Fingerprint
 from ddtp.keys import KeyID, Signer
 from ddtp.network import MemberID
-from ddtp.package import Package, Statement
+from ddtp.package import Package
 from ddtp.policy import Policy
-from ddtp.record import Record, size_of
+from ddtp.record import Record
 from ddtp.verify import Absent, Answer
 from provider import store
 from provider.basis import OWN_RECORD, Basis
-from provider.keys import Keys
+from provider.signing import (
+    Grown,
+    Issuer,
+    Terms,
+    check_time,
+    cut,
+    digest_of,
+    grow,
+    package_of,
+    salts_for,
+)
 from provider.store import Row, Store
 
 log = logging.getLogger(__name__)
@@ -61,15 +69,6 @@ class _Waiting:
         return self.log, self.issued.author
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """On what terms a package is issued; see `Provider.issue`."""
-
-    valid_seconds: int
-    basis: Basis
-    replaces: Fingerprint | None
-
-
 class Registrar(Protocol):
     """What issuing needs of `chain.view.View`."""
 
@@ -95,25 +94,6 @@ class Registrar(Protocol):
     ) -> Answer:
         """Return what a log says of a fingerprint."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issuer:
-    """Who issues: what a statement says of its provider, and the secrets behind it.
-
-    Attributes:
-        member: Member id.
-        keys: The member's keys.
-        revocation_secret: 32 bytes from which each package's revocation key is derived.
-        log: Origin of the log that registers.
-        types: Folder with more record types, or None.
-    """
-
-    member: MemberID
-    keys: Keys
-    revocation_secret: bytes
-    log: str
-    types: Path | None
 
 
 class Provider:
@@ -195,7 +175,7 @@ class Provider:
         """
         record_type.find(record.type, self._issuer.types).check(record)
         terms = Terms(valid_seconds=valid_seconds, basis=basis, replaces=replaces)
-        digest = None if key is None else _digest(record, holder, terms)
+        digest = None if key is None else digest_of(record, holder, terms)
         row = None if key is None else self._store.package_by_key(key)
         if row is None:
             if replaces is not None:
@@ -204,13 +184,16 @@ class Provider:
                 await asyncio.to_thread(
                     self._keep, documents[document.name], document.sha256, document.size
                 )
-            made, leaves, issued = await self._make(record, holder, terms, key, digest)
+            grown = await self._grown(record)
+            made, issued = self._issuer.sign(
+                grown, holder, terms, self._clock(), key=key, digest=digest
+            )
             row = await self._store.write(store.add_package(made))
             if row is made:
-                return await self._registered(row, leaves, issued)
+                return await self._registered(row, grown.leaves, issued)
         if row.digest != digest:
             raise ConflictError("provider.5", "this key stands for another record or holder")
-        return await self._registered(row, _cut(row), self._entry(row))
+        return await self._registered(row, cut(row), self._issuer.entry(row))
 
     async def of_key(self, key: str) -> tuple[KeyID, Package] | None:
         """Return the holder and the registered package that was issued by a key, if any.
@@ -222,7 +205,7 @@ class Provider:
         row = self._store.package_by_key(key)
         if row is None:
             return None
-        return KeyID(row.holder), await self._registered(row, _cut(row), self._entry(row))
+        return KeyID(row.holder), await self._registered(row, cut(row), self._issuer.entry(row))
 
     async def revoke(self, fingerprint: Fingerprint, reason: int) -> Evidence:
         """Revoke a package, and return the evidence of the revocation.
@@ -260,75 +243,21 @@ class Provider:
         """Return where a document of a package is kept."""
         return self._documents / sha256.hex()
 
-    async def _make(
-        self,
-        record: Record,
-        holder: KeyID,
-        terms: Terms,
-        key: str | None,
-        digest: bytes | None,
-    ) -> tuple[Row, tuple[bytes, ...], Issued]:
-        """Return a new package of a record as it will be kept, its leaves, and its entry."""
-        now, cti = self._clock(), os.urandom(package.CTI_BYTES)
-        salts = os.urandom(16 * size_of(record))
+    async def _grown(self, record: Record) -> Grown:
+        salts = salts_for(record)
         if len(salts) < 16 * BIG_RECORD:
-            leaves, root = _tree(record, salts)
-        else:
-            leaves, root = await asyncio.to_thread(_tree, record, salts)
-        lock = entry.lock_of(entry.revocation_key(self._issuer.revocation_secret, cti))
-        signer = self._issuer.keys.current()
-        statement = Statement(
-            issuer=self._issuer.member,
-            key_id=signer.key_id,
-            issued_at=now,
-            expires_at=now + terms.valid_seconds,
-            cti=cti,
-            holder=holder,
-            type=record.type,
-            root=root,
-            size=len(leaves),
-            basis=terms.basis.number,
-            source=terms.basis.source,
-            lock=lock,
-            log=self._issuer.log,
-        ).sign(signer)
-        fingerprint = Fingerprint.of(statement)
-        row = Row(
-            fingerprint=fingerprint,
-            key=key,
-            digest=digest,
-            type=record.type,
-            issued_at=now,
-            expires_at=now + terms.valid_seconds,
-            holder=holder,
-            author=signer.key_id,
-            cti=cti,
-            log=self._issuer.log,
-            statement=statement,
-            leaves=_join(leaves),
-            documents=b"".join(sorted(each.sha256 for each in record.documents)),
-            evidence=None,
-            place=None,
-            reason=None,
-            revoked=0,
-            replaces=terms.replaces,
-        )
-        return row, leaves, Issued(fingerprint, lock, signer.key_id, entry.NOT_YET)
+            return grow(record, salts)
+        return await asyncio.to_thread(grow, record, salts)
 
     async def _registered(self, row: Row, leaves: tuple[bytes, ...], issued: Issued) -> Package:
         """Return the package of a row, after its registration."""
         evidence = row.evidence
         if evidence is None:
             row, proven, evidence = await self._prove(row, issued)
-            _check_time(row, entry.decode(proven.registration.entry))
+            check_time(row, entry.decode(proven.registration.entry))
             if row.replaces is not None:
                 await self._replace(row, row.replaces, proven.registration.index, evidence)
-        return Package(
-            statement=row.statement,
-            leaves=leaves,
-            evidence=evidence,
-            documents=_document_indices(leaves, len(row.documents) // 32),
-        )
+        return package_of(row, leaves, evidence)
 
     async def _replace(self, row: Row, old: bytes, place: int, evidence: bytes) -> None:
         """Revoke what a package takes the place of, now that it is registered."""
@@ -355,7 +284,7 @@ class Provider:
             row, stands = await self._renewed(row)
             if stands is not None:
                 return row, stands, stands.encode()
-            proven, encoded = await self._register(row.log, self._entry(row))
+            proven, encoded = await self._register(row.log, self._issuer.entry(row))
         return row, proven, encoded
 
     async def _renewed(self, row: Row) -> tuple[Row, Evidence | None]:
@@ -365,10 +294,9 @@ class Provider:
             DDTPError: provider.13, there is no key that may sign.
             Unanswered: The log cannot say.
         """
-        issuer, fingerprint = self._issuer, Fingerprint(row.fingerprint)
-        signer = issuer.keys.signer(issuer.keys.current().key_id)
+        fresh, fingerprint = self._issuer.renew(row, self._clock()), Fingerprint(row.fingerprint)
         # Perhaps we only did not hear of it.
-        meant = entry.draft(self._entry(row))
+        meant = entry.draft(self._issuer.entry(row))
         answer = await self._registrar.answer(
             row.log,
             fingerprint,
@@ -383,28 +311,8 @@ class Provider:
             index = answer.registration.index
             await self._store.write(store.set_evidence([(fingerprint, index, answer.encode())]))
             return row, answer
-        now = self._clock()
-        signed = replace(
-            Statement.open(row.statement),
-            key_id=signer.key_id,
-            issued_at=now,
-            expires_at=now + row.expires_at - row.issued_at,
-        ).sign(signer)
-        fresh = replace(
-            row,
-            fingerprint=Fingerprint.of(signed),
-            author=signer.key_id,
-            issued_at=now,
-            expires_at=now + row.expires_at - row.issued_at,
-            statement=signed,
-        )
         await self._store.write(store.renew(row.fingerprint, fresh))
         return fresh, None
-
-    def _entry(self, row: Row) -> Issued:
-        key = entry.revocation_key(self._issuer.revocation_secret, row.cti)
-        author = KeyID(row.author)
-        return Issued(Fingerprint(row.fingerprint), entry.lock_of(key), author, entry.NOT_YET)
 
     async def _register(self, log_origin: str, issued: Issued) -> tuple[Evidence, bytes]:
         """Have an entry registered together with whatever else waits; return the evidence."""
@@ -492,7 +400,7 @@ class Provider:
     async def _send_again(self) -> None:
         """Submit every unproven package and revocation once, and raise what kept one back."""
         rows = self._store.unregistered(MOST_ENTRIES)
-        waits = [self._prove(row, self._entry(row)) for row in rows]
+        waits = [self._prove(row, self._issuer.entry(row)) for row in rows]
         answers = await asyncio.gather(*waits, return_exceptions=True)
         failed = [each for each in answers if isinstance(each, BaseException)]
         if len(rows) > len(failed):
@@ -509,11 +417,11 @@ class Provider:
 
     async def _revoke(self, row: Row) -> Evidence:
         if row.place is None:
-            row, evidence, _ = await self._prove(row, self._entry(row))
+            row, evidence, _ = await self._prove(row, self._issuer.entry(row))
             place = evidence.registration.index
         else:
             place = row.place
-        key = entry.revocation_key(self._issuer.revocation_secret, row.cti)
+        key = self._issuer.revocation_key(row)
         proven = await self._registrar.revoke(row.log, place, key, row.reason or 0)
         await self._store.write(store.set_revoked(row.fingerprint))
         return proven
@@ -541,69 +449,6 @@ class Provider:
                 copy.write(piece)
             if digest.digest() != sha256 or found != size:
                 raise DDTPError("source.5", f"{source.name} is not what the record says")
-
-
-def _tree(record: Record, salts: bytes) -> tuple[tuple[bytes, ...], bytes]:
-    leaves = package.leaves_of(record, salts)
-    return leaves, package.tree_root(leaves)
-
-
-def _document_indices(leaves: Sequence[bytes], count: int) -> tuple[int, ...]:
-    """Return where the documents of a package stand: last, but for fillers."""
-    if count == 0:
-        return ()
-    end = len(leaves)
-    while encoding.decode(leaves[end - 1])[2] is None:  # type: ignore[index]  # our own leaves
-        end -= 1
-    return tuple(range(end - count, end))
-
-
-def _join(leaves: Sequence[bytes]) -> bytes:
-    """Return leaves as one value to be kept: each with its length, 4 bytes, before it."""
-    return b"".join(part for leaf in leaves for part in (len(leaf).to_bytes(4), leaf))
-
-
-def _cut(row: Row) -> tuple[bytes, ...]:
-    """Return the leaves of a package as they were kept.
-
-    Raises:
-        DDTPError: provider.8, they are kept no more.
-    """
-    if row.leaves is None:
-        raise DDTPError("provider.8", Fingerprint(row.fingerprint).text)
-    joined, leaves, start = row.leaves, [], 0
-    while start < len(joined):
-        end = start + 4 + int.from_bytes(joined[start : start + 4])
-        leaves.append(joined[start + 4 : end])
-        start = end
-    return tuple(leaves)
-
-
-def _check_time(row: Row, issued: Entry) -> None:
-    """Refuse a registration that no verifier would take: our clock and the log's differ.
-
-    Raises:
-        DDTPError: package.7.
-    """
-    if not -package.AFTER_ENTRY <= issued.time - row.issued_at <= package.BEFORE_ENTRY:
-        raise DDTPError("package.7", f"issued at {row.issued_at}, registered at {issued.time}")
-
-
-def _digest(record: Record, holder: KeyID, terms: Terms) -> bytes:
-    """Return what tells one thing to be issued from another; nobody outside sees it."""
-    claims: list[Encodable] = [[list(path), value] for path, value in sorted(record.claims.items())]
-    tables: list[Encodable] = [
-        [name, part.name, part.begins, part.until, list(part.rows)]
-        for name, parts in sorted(record.tables.items())
-        for part in parts
-    ]
-    documents: list[Encodable] = [
-        [each.name, each.media_type, each.size, each.sha256] for each in record.documents
-    ]
-    basis = terms.basis
-    said: list[Encodable] = [terms.valid_seconds, basis.number, basis.source, terms.replaces]
-    fields: Encodable = [record.type, claims, tables, documents, bytes(holder), said]
-    return hashlib.sha256(encoding.encode(fields)).digest()
 
 
 def _remove_others(folder: Path, in_use: set[bytes], before: int) -> None:
