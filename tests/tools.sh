@@ -1,5 +1,6 @@
 #!/bin/sh
-# Programs of other people that some tests run beside ours: the stock age tool, Chromium, JavaScript libraries.
+# Programs of other people that some tests run beside ours: the stock age tool, Chromium, JavaScript libraries, the
+# Solidity compiler, the node anvil.
 # Installed where that can be done without asking; elsewhere their tests say why they are skipped.
 set -u
 here=$(dirname "$0")
@@ -14,12 +15,13 @@ if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1
         || echo "could not install$missing; tests that need them are skipped: $(echo "$said" | tail -n 1)" >&2
 fi
 
-node=$here/interop/node
-if [ -f "$node/package-lock.json" ] && command -v npm >/dev/null 2>&1; then
-    if [ ! -f "$node/node_modules/.package-lock.json" ] \
-        || [ "$node/package-lock.json" -nt "$node/node_modules/.package-lock.json" ]; then
-        npm ci --ignore-scripts --no-audit --no-fund --silent --prefix "$node" >&2 \
-            || echo "could not install the JavaScript libraries; tests that need them are skipped" >&2
+for node in "$here/interop/node" "$here/../chain/contracts/node"; do
+    if [ -f "$node/package-lock.json" ] && command -v npm >/dev/null 2>&1; then
+        if [ ! -f "$node/node_modules/.package-lock.json" ] \
+            || [ "$node/package-lock.json" -nt "$node/node_modules/.package-lock.json" ]; then
+            npm ci --ignore-scripts --no-audit --no-fund --silent --prefix "$node" >&2 \
+                || echo "could not install JavaScript libraries; tests that need them are skipped" >&2
+        fi
     fi
-fi
+done
 exit 0
