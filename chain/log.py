@@ -13,9 +13,9 @@ import queue
 import re
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import Final, Self
 
@@ -76,7 +76,11 @@ class _Job:
     """Writes that stand or fall together, and who waits for their indices."""
 
     writes: Sequence[_Write]
-    done: Future[list[int]]
+    done: asyncio.Future[list[int]]
+
+
+_Answer = list[int] | DDTPError | Unanswered
+"""Where the writes of a job stand, or why they are not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,9 +303,9 @@ class Log:
     async def _append(self, writes: Sequence[_Write]) -> list[int]:
         if self._closing or not self._writer.is_alive():
             raise Unanswered("log.13", f"{self._origin} is closed")
-        done: Future[list[int]] = Future()
+        done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(writes, done))
-        return await asyncio.wrap_future(done)
+        return await done
 
     def _evidence(self, index: int) -> Evidence:
         signed = self._shown
@@ -336,7 +340,7 @@ class Log:
         while going_on:
             taken = self._take()
             going_on = None not in taken
-            jobs = [job for job in taken if job and job.done.set_running_or_notify_cancel()]
+            jobs = [job for job in taken if job and not job.done.cancelled()]
             if not jobs and not self._status_is_due():
                 continue
             try:
@@ -377,7 +381,7 @@ class Log:
             answers = self._commit_group(jobs, writes)
         self._quorum.put(self._turn(answers))
 
-    def _turn(self, answers: Sequence[tuple[_Job, list[int] | DDTPError | Unanswered]]) -> Turn:
+    def _turn(self, answers: Sequence[tuple[_Job, _Answer]]) -> Turn:
         """Return what is to happen before these jobs are answered: witnesses are asked."""
         signed = self._signed
 
@@ -388,19 +392,13 @@ class Log:
         def settle(checkpoint: bytes | None) -> None:
             if checkpoint is not None:
                 self._shown = replace(signed, note=checkpoint)
-            for job, answer in answers:
-                if job.done.done():
-                    continue
-                if isinstance(answer, list):
-                    job.done.set_result(answer)
-                else:
-                    job.done.set_exception(answer)
+            _answer(answers)
 
         return Turn(checkpoint=signed.note, size=signed.tree.size, path=path, settle=settle)
 
     def _commit_group(
         self, jobs: Sequence[_Job], looked_up: Sequence[_Write]
-    ) -> list[tuple[_Job, list[int] | DDTPError | Unanswered]]:
+    ) -> list[tuple[_Job, _Answer]]:
         time = max(self._clock(), self._signed.time)
         known = self._store.writer.known([write.name for write in looked_up])
         group = _Group(self._origin, self._signed, self._store.writer, known, time)
@@ -433,9 +431,7 @@ class Log:
         """Tell who waits that nobody knows; what was committed is read before going on."""
         self._in_doubt = True
         log.error("cannot write", extra={"error": type(error).__name__})
-        for job in jobs:
-            if not job.done.done():
-                job.done.set_exception(Unanswered("log.13", f"{self._origin}: {told}"))
+        _answer([(job, Unanswered("log.13", f"{self._origin}: {told}")) for job in jobs])
 
     def _reload(self) -> None:
         """After a failure: a commit of which we did not hear may have happened."""
@@ -466,7 +462,7 @@ class _Group:
         """The index of the entry that comes next."""
         return self._first + len(self.rows)
 
-    def add(self, writes: Sequence[_Write]) -> list[int] | DDTPError | Unanswered:
+    def add(self, writes: Sequence[_Write]) -> _Answer:
         """Add all of these writes and return where each stands, or none and return why."""
         mark, revoked = len(self.rows), set(self.revoked)
         try:
@@ -533,6 +529,24 @@ class _Group:
         if index < self._first:
             return entry.decode(self._reads.leaf(index))
         return entry.decode(self.rows[index - self._first][1])
+
+
+def _answer(answers: Sequence[tuple[_Job, _Answer]]) -> None:
+    """Give those who wait their answers: each event loop is woken once for all of its own."""
+    waiting = [each for each in answers if not each[0].done.done()]
+    for loop, group in groupby(waiting, lambda each: each[0].done.get_loop()):
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle, list(group))
+
+
+def _settle(answers: Sequence[tuple[_Job, _Answer]]) -> None:
+    for job, answer in answers:
+        if job.done.done():
+            continue
+        if isinstance(answer, list):
+            job.done.set_result(answer)
+        else:
+            job.done.set_exception(answer)
 
 
 def _write_of(asked: Entry) -> _Write:

@@ -6,6 +6,7 @@ travels as a draft, its array without the last element.
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from ddtp import cose, encoding, labels
@@ -90,6 +91,8 @@ def encode(entry: Entry) -> bytes:
     return encoding.encode([_KINDS[type(entry)], *_bare(entry)])
 
 
+# Whoever asks for an entry, proves it, and compares it with what was meant reads it each time.
+@lru_cache(maxsize=256)
 def decode(leaf: bytes) -> Entry:
     """Return the entry that a leaf holds.
 

@@ -24,6 +24,8 @@ MAX_SIGNATURES = 64
 MAX_TIME = 2**63 - 1
 
 _DECIMAL = re.compile("0|[1-9][0-9]{0,18}")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")  # all but the end of a line
+_NO_NAME = re.compile(r"[\s\x00-\x1f+]")
 _DASH = "\N{EM DASH} "
 _ED25519 = b"\x01"
 _COSIGNATURE = b"\x04"
@@ -132,7 +134,7 @@ def parse(data: bytes) -> Note:
         whole = data.decode()
     except UnicodeDecodeError:
         raise MalformedError("note.1", "a note is UTF-8") from None
-    if any(ord(character) < 0x20 and character != "\n" for character in whole):
+    if _CONTROL.search(whole):
         raise MalformedError("note.1", "a note has no control characters")
     text, blank, below = whole.rpartition("\n\n")
     if not blank or not text or not below.endswith("\n"):
@@ -149,7 +151,7 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: It is empty, or has blanks, plus signs or control characters.
     """
-    if not name or "+" in name or any(c.isspace() or ord(c) < 0x20 for c in name):
+    if not name or _NO_NAME.search(name):
         raise ValueError("the name of a key has no blanks and no plus signs")
 
 

@@ -19,8 +19,11 @@ from typing import Final
 
 from chain.database import Connection, open_database
 from chain.log import Log
+from chain.store import Store as LogStore
 from chain.view import View
 from ddtp import encoding
+from ddtp.evidence import Evidence
+from ddtp.package import Package, Statement
 from ddtp.record import Record, items, size_of
 from demo import sample, sandbox
 from demo.bench import ROUNDS, Figure
@@ -29,10 +32,10 @@ from provider.folder import FolderSource
 from provider.issue import Provider
 from provider.keys import Keys
 from provider.signing import Issuer
-from provider.store import Store
+from provider.store import Row, Store, add_package, set_evidence
 
 TOGETHER: Final = 64
-COMMITS: Final = 2  # that one issue waits for: the package is kept, the log has its entry
+HOLDER: Final = sample.key("holder").key_id
 VALID_SECONDS: Final = 90 * 86_400
 
 
@@ -54,7 +57,7 @@ def issue(seconds: float) -> Iterator[Figure]:
         unit="1/s",
         limit=alone[1],
         least=0.3,
-        note=f"one after another; bare: {COMMITS} commits each",
+        note="one after another; bare: its two commits, the same rows into the same tables",
     )
 
 
@@ -63,11 +66,15 @@ async def _measure(folder: Path, seconds: float) -> tuple[tuple[float, float], t
     each = seconds / (4 * ROUNDS)
     together, alone = [], []
     async with _provider(folder) as provider:
-        bare = open_database(folder / "bare.sqlite", "CREATE TABLE rows (data BLOB)")
+        bare_64 = open_database(folder / "bare.sqlite", "CREATE TABLE rows (data BLOB)")
+        bare_1 = _Commits(folder / "bare", await _issue(provider, record))
         for _ in range(ROUNDS):
-            together.append((await _issue_64(provider, record, each), _bare_64(bare, record, each)))
-            alone.append((await _issue_1(provider, record, each), _bare_1(bare, each)))
-        bare.close()
+            together.append(
+                (await _issue_64(provider, record, each), _bare_64(bare_64, record, each))
+            )
+            alone.append((await _issue_1(provider, record, each), bare_1.rate(each)))
+        bare_64.close()
+        bare_1.close()
     return _medians(together), _medians(alone)
 
 
@@ -128,9 +135,8 @@ async def _issue_1(provider: Provider, record: Record, seconds: float) -> float:
     return count / passed
 
 
-async def _issue(provider: Provider, record: Record) -> None:
-    holder = sample.key("holder").key_id
-    await provider.issue(record, holder, documents={}, valid_seconds=VALID_SECONDS, key=None)
+async def _issue(provider: Provider, record: Record) -> Package:
+    return await provider.issue(record, HOLDER, documents={}, valid_seconds=VALID_SECONDS, key=None)
 
 
 def _bare_64(database: Connection, record: Record, seconds: float) -> float:
@@ -150,11 +156,64 @@ def _bare_64(database: Connection, record: Record, seconds: float) -> float:
     return count / passed
 
 
-def _bare_1(database: Connection, seconds: float) -> float:
-    row = os.urandom(1000)
-    count, begin = 0, time.perf_counter()
-    while (passed := time.perf_counter() - begin) < seconds:
-        for _ in range(COMMITS):
-            database.execute("INSERT INTO rows VALUES (?)", (row,))
-        count += 1
-    return count / passed
+class _Commits:
+    """The commits that one issue waits for, and nothing else of it.
+
+    A provider keeps the package, and with it the evidence of the one before; a log has its
+    entry, the status entry after it, what names the write, and the checkpoint.
+    """
+
+    def __init__(self, folder: Path, issued: Package) -> None:
+        (folder / "log").mkdir(parents=True)
+        Store(folder / "provider.sqlite").close()
+        self._packages = open_database(folder / "provider.sqlite")
+        self._log = LogStore.open(folder / "log")
+        self._row = _row_of(issued)
+        self._evidence = issued.evidence or b""
+        self._given = Evidence.decode(self._evidence)
+        self._count = 0
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._packages.close()
+        self._log.close()
+
+    def rate(self, seconds: float) -> float:
+        """Return how often a second both are committed."""
+        first, begin = self._count, time.perf_counter()
+        while (passed := time.perf_counter() - begin) < seconds:
+            self._commit_both()
+        return (self._count - first) / passed
+
+    def _commit_both(self) -> None:
+        index, self._count = 2 * self._count, self._count + 1
+        before, self._row = self._row, replace(self._row, fingerprint=os.urandom(34))
+        self._packages.execute("BEGIN IMMEDIATE")
+        add_package(self._row)(self._packages)
+        set_evidence([(before.fingerprint, index, self._evidence)])(self._packages)
+        self._packages.execute("COMMIT")
+        rows = [(index, self._given.registration.entry), (index + 1, self._given.status.entry)]
+        self._log.commit(rows, [(os.urandom(19), index)], [], self._given.status.checkpoint)
+
+
+def _row_of(issued: Package) -> Row:
+    """Return a package as its provider keeps it at first."""
+    statement = Statement.open(issued.statement)
+    return Row(
+        fingerprint=issued.fingerprint,
+        key=None,
+        digest=None,
+        type=statement.type,
+        issued_at=statement.issued_at,
+        expires_at=statement.expires_at,
+        holder=statement.holder,
+        cti=statement.cti,
+        log=statement.log,
+        statement=issued.statement,
+        leaves=b"".join(issued.leaves),
+        documents=b"",
+        evidence=None,
+        place=None,
+        reason=None,
+        revoked=0,
+    )
