@@ -23,7 +23,7 @@ from chain.store import Store as LogStore
 from chain.view import View
 from ddtp import encoding
 from ddtp.evidence import Evidence
-from ddtp.package import Package, Statement
+from ddtp.package import Package
 from ddtp.record import Record, items, size_of
 from demo import sample, sandbox
 from demo.bench import ROUNDS, Figure
@@ -65,9 +65,13 @@ async def _measure(folder: Path, seconds: float) -> tuple[tuple[float, float], t
     record = _record(folder / "records")
     each = seconds / (4 * ROUNDS)
     together, alone = [], []
-    async with _provider(folder) as provider:
+    async with _provider(folder) as (provider, store):
         bare_64 = open_database(folder / "bare.sqlite", "CREATE TABLE rows (data BLOB)")
-        bare_1 = _Commits(folder / "bare", await _issue(provider, record))
+        issued = await _issue(provider, record)
+        row = store.package(issued.fingerprint)
+        if row is None:
+            raise RuntimeError("what was issued is kept")
+        bare_1 = _Commits(folder / "bare", issued, row)
         for _ in range(ROUNDS):
             together.append(
                 (await _issue_64(provider, record, each), _bare_64(bare_64, record, each))
@@ -90,8 +94,8 @@ def _medians(rounds: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 @asynccontextmanager
-async def _provider(folder: Path) -> AsyncIterator[Provider]:
-    """Give a provider that registers in a log of this process."""
+async def _provider(folder: Path) -> AsyncIterator[tuple[Provider, Store]]:
+    """Give a provider that registers in a log of this process, and its store."""
 
     def clock() -> int:
         return int(time.time())
@@ -113,7 +117,7 @@ async def _provider(folder: Path) -> AsyncIterator[Provider]:
         types=None,
     )
     async with Provider(issuer, store, folder / "documents", view, clock=clock) as provider:
-        yield provider
+        yield provider, store
     store.close()
     view.close()
     log.close()
@@ -163,12 +167,12 @@ class _Commits:
     entry, the status entry after it, what names the write, and the checkpoint.
     """
 
-    def __init__(self, folder: Path, issued: Package) -> None:
+    def __init__(self, folder: Path, issued: Package, row: Row) -> None:
         (folder / "log").mkdir(parents=True)
         Store(folder / "provider.sqlite").close()
         self._packages = open_database(folder / "provider.sqlite")
         self._log = LogStore.open(folder / "log")
-        self._row = _row_of(issued)
+        self._row = replace(row, evidence=None, place=None)
         self._evidence = issued.evidence or b""
         self._given = Evidence.decode(self._evidence)
         self._count = 0
@@ -194,26 +198,3 @@ class _Commits:
         self._packages.execute("COMMIT")
         rows = [(index, self._given.registration.entry), (index + 1, self._given.status.entry)]
         self._log.commit(rows, [(os.urandom(19), index)], [], self._given.status.checkpoint)
-
-
-def _row_of(issued: Package) -> Row:
-    """Return a package as its provider keeps it at first."""
-    statement = Statement.open(issued.statement)
-    return Row(
-        fingerprint=issued.fingerprint,
-        key=None,
-        digest=None,
-        type=statement.type,
-        issued_at=statement.issued_at,
-        expires_at=statement.expires_at,
-        holder=statement.holder,
-        cti=statement.cti,
-        log=statement.log,
-        statement=issued.statement,
-        leaves=b"".join(issued.leaves),
-        documents=b"",
-        evidence=None,
-        place=None,
-        reason=None,
-        revoked=0,
-    )
