@@ -11,6 +11,7 @@ from holder import lines
 from holder.collect import Arrived
 from holder.history import Transfer
 from holder.keys import Keys
+from holder.kit import Kit
 from holder.sheet import moment
 
 
@@ -48,6 +49,48 @@ def print_made(home: Path, vault: Path, words_file: Path | None, data: bytes) ->
         },
         "\n".join(said),
     )
+
+
+def print_kit(schema: str, found: Kit, home: Path | None, vault: Path) -> int:
+    """Print what came back from words and vault, or would; return the exit code.
+
+    Args:
+        home: Of the wallet that was made or mended; None when it was only looked at.
+    """
+    said = [
+        console().say(
+            "wallet.kit",
+            packages=len(found.packages),
+            documents=found.documents,
+            transfers=len(found.transfers),
+        )
+    ]
+    said += [console().say("wallet.kit_damaged", file=safe(each)) for each in found.damaged]
+    if found.gone:
+        said.append(console().say("wallet.kit_gone", count=found.gone))
+    if found.strange:
+        said.append(console().say("wallet.kit_strange", count=found.strange))
+    if home is None:
+        said.append(console().say("wallet.kit_passed" if found.whole else "wallet.kit_failed"))
+    else:
+        said.append(console().say("wallet.made", home=home, vault=vault))
+    console().result(
+        {
+            "schema": schema,
+            "checked_only": home is None,
+            "home": None if home is None else str(home),
+            "vault": str(vault),
+            "packages": len(found.packages),
+            "transfers": len(found.transfers),
+            "documents": found.documents,
+            "damaged": found.damaged,
+            "documents_gone": found.gone,
+            "bound_to_others": found.strange,
+            "index_whole": found.index,
+        },
+        "\n".join(said),
+    )
+    return exits.OK if found.whole else exits.STORAGE
 
 
 def print_arrived(arrived: Arrived) -> int:

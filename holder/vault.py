@@ -79,8 +79,15 @@ class Vault:
         for name in FOLDERS:
             (folder / name).mkdir(mode=0o700, exist_ok=True)
         files.write_secret(folder / "README.txt", README.encode(), force=True)
-        mark = seal.seal(MARK, [seal.recipient_of(identity)])
-        files.write_secret(folder / "vault.age", mark)
+        recipient = seal.recipient_of(identity)
+        # An index that is not there at all is a lost one: a new vault's is there, and empty.
+        files.write_secret(folder / "index" / _segment(0), seal.seal(b"", [recipient]), force=True)
+        files.write_secret(folder / "vault.age", seal.seal(MARK, [recipient]))
+
+    def complete(self) -> None:
+        """Make what folders are missing: some ways of copying leave out empty ones."""
+        for name in FOLDERS:
+            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
 
     # Files
 
@@ -95,7 +102,15 @@ class Vault:
         Raises:
             StorageError: vault.4, it is not here; vault.2, it is damaged or not of this vault.
         """
-        path = self.path(kind, digest)
+        return self.open_file(self.path(kind, digest))
+
+    def open_file(self, path: Path) -> bytes:
+        """Return what a package's or a transfer's file holds.
+
+        Raises:
+            StorageError: vault.4, it is not here; vault.2, it is damaged or not of this vault.
+        """
+        kind = path.parent.name
         try:
             return seal.unseal(path.read_bytes(), self._identity)
         except FileNotFoundError as error:
@@ -111,11 +126,9 @@ class Vault:
         """Return whether a file is here."""
         return self.path(kind, digest).exists()
 
-    def every(self, kind: str) -> Iterator[tuple[Path, bytes]]:
-        """Yield every file of a kind that opens, with what it holds, to make the index again."""
-        for path in sorted((self.folder / kind).glob("*.age")):
-            with contextlib.suppress(MalformedError, LockedError):
-                yield path, seal.unseal(path.read_bytes(), self._identity)
+    def every(self, kind: str) -> list[Path]:
+        """Return every file of a kind."""
+        return sorted(path for path in (self.folder / kind).glob("*.age") if path.name[0] != ".")
 
     def path(self, kind: str, digest: bytes) -> Path:
         """Return where a file stands; only this vault's owner can tell from what."""
@@ -177,6 +190,8 @@ class Vault:
         """
         while True:
             names = self._segments()
+            if not names:
+                raise StorageError("vault.2", "the index is gone")
             if names[: len(self._applied)] != self._applied:
                 self._rows, self._applied = {}, []
             try:
@@ -187,6 +202,18 @@ class Vault:
                 self._rows, self._applied = {}, []
                 continue
             return self._rows
+
+    def readable_rows(self) -> tuple[dict[str, Row], bool]:
+        """Return the rows of what parts of the index open, and whether that is all of them."""
+        rows: dict[str, Row | None] = {}
+        names = self._segments()
+        whole = bool(names)
+        for name in names:
+            try:
+                rows |= self._changes(name)
+            except (StorageError, FileNotFoundError):
+                whole = False
+        return {key: row for key, row in rows.items() if row is not None}, whole
 
     def note(self, changes: Mapping[str, Row | None]) -> None:
         """Set rows of the index, or take out those that are None.
@@ -236,17 +263,22 @@ class Vault:
             os.close(descriptor)  # which lets go of the lock, as a crash does
 
     def _segments(self) -> list[str]:
-        names = (entry.name for entry in os.scandir(self.folder / "index"))
+        try:
+            names = [entry.name for entry in os.scandir(self.folder / "index")]
+        except FileNotFoundError:
+            return []
         return sorted(name for name in names if name.endswith(".age") and name[0] != ".")
 
-    def _apply(self, name: str) -> None:
+    def _changes(self, name: str) -> dict[str, Row | None]:
         sealed = (self.folder / "index" / name).read_bytes()
         try:
             lines = seal.unseal(sealed, self._identity).decode().splitlines()
-            changes = [cast("tuple[str, Row | None]", json.loads(line)) for line in lines]
-        except (MalformedError, LockedError, ValueError) as error:
+            return dict(cast("tuple[str, Row | None]", json.loads(line)) for line in lines)
+        except (MalformedError, LockedError, ValueError, TypeError) as error:
             raise StorageError("vault.2", f"index: {name} is damaged") from error
-        for key, row in changes:
+
+    def _apply(self, name: str) -> None:
+        for key, row in self._changes(name).items():
             if row is None:
                 self._rows.pop(key, None)
             else:
@@ -266,8 +298,7 @@ class Vault:
 
     def _write_segment(self, old: list[str], changes: Mapping[str, Row | None]) -> None:
         last = int(old[-1].partition("-")[0]) if old else 0
-        # Two machines that share the folder by copying may choose one number, never one name.
-        path = self.folder / "index" / f"{last + 1:012}-{secrets.token_hex(4)}.age"
+        path = self.folder / "index" / _segment(last + 1)
         lines = "".join(json.dumps([key, row]) + "\n" for key, row in changes.items())
         files.write_secret(path, seal.seal(lines.encode(), [self._recipient]))
 
@@ -416,6 +447,14 @@ class HashingWriter:
 
     def flush(self) -> None:
         """Do nothing: the target is flushed by who opened it."""
+
+
+def _segment(number: int) -> str:
+    """Return a name for a part of the index.
+
+    Two machines that share the folder by copying may choose one number, never one name.
+    """
+    return f"{number:012}-{secrets.token_hex(4)}.age"
 
 
 def _check_mark(folder: Path, identity: str) -> None:

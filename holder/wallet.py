@@ -21,9 +21,15 @@ from chain.registry import Registry
 from chain.view import View
 from ddtp import http, purpose, seal
 from ddtp.cli import files, settings
-from ddtp.errors import ConflictError, DDTPError, LockedError, StorageError, Unanswered
+from ddtp.errors import (
+    ConflictError,
+    DDTPError,
+    LockedError,
+    MalformedError,
+    StorageError,
+    Unanswered,
+)
 from ddtp.fingerprint import Fingerprint
-from ddtp.keys import KeyID
 from ddtp.network import Network
 from ddtp.package import Package, Statement
 from ddtp.policy import Policy
@@ -238,13 +244,22 @@ class Wallet:
             verdict: What became of checking it; None before.
         """
         self.vault.put("packages", package.fingerprint.digest, package.encode())
-        row = _row(package.open(), number, word, self.clock(), verdict)
+        row = fresh_row(package.open(), number, word, self.clock(), verdict)
         self.vault.note({f"package:{package.fingerprint.digest.hex()}": row})
         return row
 
     def forget(self, identity: str) -> None:
-        """Delete a package of an id, and its documents unless another package has them too."""
-        self.discard(self.package(identity))
+        """Delete a package of an id, and its documents unless another package has them too.
+
+        Of one that is gone or damaged, what is left goes: its row, and its file.
+        """
+        try:
+            package = self.package(identity)
+        except (StorageError, MalformedError):
+            self.vault.note({f"package:{identity}": None})
+            self.vault.remove("packages", bytes.fromhex(identity))
+        else:
+            self.discard(package)
 
     def discard(self, package: Package) -> None:
         """Delete a package and its documents; what of it is not here needs no deleting."""
@@ -374,41 +389,6 @@ def open_wallet(
     return Wallet(home=home, settings=found, keys=unlocked, vault=vault, calls=calls, clock=clock)
 
 
-def rebuild(wallet: Wallet, transfers: Callable[[bytes], tuple[str, Row]]) -> int:
-    """Make the index again from the packages and transfers, and return how many there are.
-
-    Args:
-        transfers: Returns id and row of what the file of a transfer holds.
-    """
-    found: dict[str, tuple[KeyID, Row]] = {}
-    for _, data in wallet.vault.every("packages"):
-        package = Package.decode(data)
-        opened = package.open()
-        row = _row(opened, 0, "", wallet.clock(), None)
-        found[f"package:{package.fingerprint.digest.hex()}"] = (opened[0].holder, row)
-    numbers = _numbers(wallet.keys, {holder for holder, _ in found.values()})
-    rows = {key: {**row, "number": numbers.get(holder, 0)} for key, (holder, row) in found.items()}
-    for _, data in wallet.vault.every("transfers"):
-        identity, row = transfers(data)
-        rows[f"transfer:{identity}"] = dict(row)
-    # Numbers given to keys whose package has not come yet are passed over.
-    following = max(numbers.values(), default=-1) + 1 + GAP
-    wallet.vault.clear_index({**rows, "next": {"number": following}})
-    return len(rows)
-
-
-def _numbers(mine: Keys, wanted: set[KeyID]) -> dict[KeyID, int]:
-    """Return the numbers of our keys, looking on for a gap after the last one found."""
-    found: dict[KeyID, int] = {}
-    number = last = 0
-    while len(found) < len(wanted) and number <= last + GAP:
-        key = mine.holder(number).key_id
-        if key in wanted:
-            found[key] = last = number
-        number += 1
-    return found
-
-
 def title_of(items: Sequence[Item]) -> str:
     """Return what tells a record from others of its type: its period, or its title."""
     parts = [str(item.path[2]) for item in items if item.path[0] == SECTION]
@@ -424,7 +404,8 @@ def title_of(items: Sequence[Item]) -> str:
 
 def was_checked(row: Row) -> bool:
     """Return whether a package was verified on arrival, or is only about to be."""
-    return row.get("outcome") != "could_not_check" or bool(row.get("reasons"))
+    known = row.get("reasons") or row.get("rebuilt")
+    return row.get("outcome") != "could_not_check" or bool(known)
 
 
 def number_in(row: Row, name: str) -> int:
@@ -433,13 +414,14 @@ def number_in(row: Row, name: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _row(
+def fresh_row(
     opened: tuple[Statement, tuple[Item, ...]],
     number: int,
     word: str,
     now: int,
     verdict: Verdict | None,
 ) -> Row:
+    """Return the row of the index for a package; verdict is None before it was checked."""
     statement, items = opened
     return {
         "at": statement.issued_at,

@@ -91,7 +91,7 @@ def test_files_are_for_their_owner_only(vault: Vault) -> None:
     vault.note({"a": {}})
     vault.put_document(hashlib.sha256(b"").digest(), io.BytesIO(b""))
     sealed = list(vault.folder.rglob("*.age"))
-    assert len(sealed) == 4
+    assert len(sealed) == 5
     assert {stat.S_IMODE(path.stat().st_mode) for path in sealed} == {0o600}
     folders = [vault.folder, *(path for path in vault.folder.iterdir() if path.is_dir())]
     assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
@@ -245,9 +245,24 @@ def test_parts_that_another_machine_added_count_too(vault: Vault) -> None:
 
 def test_vault_2_names_a_damaged_part_of_the_index(vault: Vault) -> None:
     vault.note({"a": {"n": 1}})
-    [path] = (vault.folder / "index").iterdir()
+    *_, path = sorted((vault.folder / "index").iterdir())
     path.write_bytes(path.read_bytes()[:-1])
     assert refused(opened(vault.folder).rows) == "vault.2"
+
+
+def test_vault_2_says_that_the_index_is_gone_and_not_that_nothing_is_here(vault: Vault) -> None:
+    vault.note({"a": {"n": 1}})
+    shutil.rmtree(vault.folder / "index")
+    assert refused(opened(vault.folder).rows) == "vault.2"
+
+
+def test_rows_of_what_can_be_read_are_those_of_the_other_parts(vault: Vault) -> None:
+    vault.note({"a": {"n": 1}, "b": {"n": 1}})
+    vault.note({"a": {"n": 2}})
+    vault.note({"b": None})
+    _, _, second, _ = sorted((vault.folder / "index").iterdir())
+    second.write_bytes(b"damaged")
+    assert opened(vault.folder).readable_rows() == ({"a": {"n": 1}}, False)
 
 
 def test_vault_2_names_a_part_of_the_index_that_is_no_list(vault: Vault) -> None:

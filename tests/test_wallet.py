@@ -35,11 +35,11 @@ from holder import wallet as wallets
 from holder.collect import Arrived, add, check, collect
 from holder.consent import Wish
 from holder.export import to_folder, to_zip
-from holder.history import Transfer, decline, load, note_refused, remember, row_of, sent, turn
+from holder.history import Transfer, decline, load, note_refused, remember, sent, turn
 from holder.keys import Keys
+from holder.kit import rebuild
 from holder.meeting import check_code, meet
 from holder.transfer import consent, send
-from holder.wallet import rebuild
 from holder.withdrawal import withdraw, withdraw_all
 from receiver.requests import Made
 from tests.journey import (
@@ -1071,7 +1071,8 @@ async def test_the_index_is_made_again_from_the_files(journey: Journey) -> None:
     shutil.rmtree(journey.wallet.vault.folder / "index")
     (journey.wallet.vault.folder / "index").mkdir()
     fresh = opened(journey.town, journey.wallet.home)
-    assert rebuild(fresh, row_of) == 2
+    made = rebuild(fresh.vault, fresh.keys, fresh.clock())
+    assert (len(made.packages), len(made.transfers), made.index) == (1, 1, False)
     after = fresh.vault.rows()
     [package] = [key for key in before if key.startswith("package:")]
     assert after[package]["number"] == before[package]["number"]

@@ -481,7 +481,7 @@ async def test_the_index_is_rebuilt(shell: Shell) -> None:
         part.write_bytes(b"damaged")
     damaged = await shell.run("list")
     assert (damaged.code, slug(damaged)) == (7, "vault-damaged")
-    assert (await shell.good("rebuild"))["count"] == 1
+    assert (await shell.good("rebuild"))["packages"] == 1
     [package] = (await shell.good("list"))["packages"]
     assert package["id"] == whole
 

@@ -3,13 +3,18 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ddtp.cli import console
 from ddtp.errors import ConflictError, DDTPError, LockedError
-from holder.cli.group import FILE, FOLDER, Access, unlocks, wallet
+from holder.cli.group import FILE, FOLDER, Access, progress, unlocks, wallet
+
+if TYPE_CHECKING:
+    from holder.keys import Keys
 
 
 @wallet.command()
@@ -37,10 +42,8 @@ def init(
       ddtp wallet init --network network.ddtpnet --vault /media/stick/records
       ddtp wallet init --network network.ddtpnet --identity-file id.txt --words-file words.txt
     """
-    from ddtp.cli import prompt
     from holder import results
     from holder import wallet as wallets
-    from holder.access import identity_made
     from holder.keys import Keys
 
     place = access.place
@@ -53,18 +56,14 @@ def init(
     data = _network_file(network)
     _check_network(data)
     made = Keys(os.urandom(32))
-    if access.identity_file is not None:
-        protect = wallets.under_identity(made, identity_made(access.identity_file))
-    else:
-        protect = wallets.under_passphrase(
-            made, prompt.new_passphrase("Passphrase for the wallet", access.passphrase_file)
-        )
+    protect = _protect(access, made)
     kept = (vault or place / "vault").absolute()
-    source = network if "://" in network else str(Path(network).resolve())
     # The words first: a wallet whose words nobody has seen must not come into being.
     results.show_words(made, words_file)
     try:
-        wallets.create(place, made, vault=kept, network_file=data, source=source, protect=protect)
+        wallets.create(
+            place, made, vault=kept, network_file=data, source=_source(network), protect=protect
+        )
     except BaseException:
         if words_file is not None:
             words_file.unlink()  # words of a wallet that there is not
@@ -154,19 +153,120 @@ def key(access: Access) -> None:
 
 @wallet.command()
 @unlocks
-def rebuild(access: Access) -> None:
+def rebuild(access: Access) -> int:
     """Make the vault's index again from its files, when it is lost or damaged.
 
     \b
     Examples:
       ddtp wallet rebuild
     """
-    from holder import history
-    from holder import wallet as wallets
+    from holder import kit, results
 
     found = access.open()
-    count = wallets.rebuild(found, history.row_of)
-    console().result({"schema": "ddtp.wallet.rebuild/1", "count": count}, str(count))
+    with progress("reading") as shown:
+        made = kit.rebuild(found.vault, found.keys, found.clock(), shown.advance)
+    return results.print_kit("ddtp.wallet.rebuild/1", made, found.home, found.vault.folder)
+
+
+@wallet.command()
+@unlocks
+@click.option("--vault", type=FOLDER, help="The vault's folder, wherever it is now.")
+@click.option("--network", metavar="FILE|URL", help="The network file to trust, and pin.")
+@click.option("--words-file", type=FILE, help="Read the 24 recovery words from FILE, mode 0600.")
+@click.option("--check", is_flag=True, help="Only look whether words and vault would do.")
+def restore(
+    access: Access,
+    vault: Path | None,
+    network: str | None,
+    words_file: Path | None,
+    *,
+    check: bool,
+) -> int:
+    """Make a wallet again from its 24 words and its vault, here or on another machine.
+
+    The words give the keys; records and history are in the vault. With --check nothing is
+    made or changed: every file is opened, and you are told whether all of it would come back.
+
+    \b
+    Examples:
+      ddtp wallet restore --check
+      ddtp wallet restore --check --vault /media/stick/records --words-file words.txt
+      ddtp wallet restore --vault /media/stick/records --network network.ddtpnet
+    """
+    from holder import kit, results
+    from holder import wallet as wallets
+    from holder.vault import Vault
+
+    place = access.place
+    if not check and (place / "seed.age").exists():
+        raise ConflictError("wallet.3", f"{place} holds a wallet")
+    if not check and (vault is None or network is None):
+        raise click.UsageError("--vault and --network are needed; without them, --check")
+    folder = (vault or _vault_of(place)).absolute()
+    unlocked = _words(words_file)
+    found = Vault(folder, unlocked.vault_identity, unlocked.vault_names)
+    now = int(time.time())
+    if check:
+        with progress("reading") as shown:
+            seen = kit.look_over(found, unlocked, now, shown.advance, documents=True)
+        return results.print_kit("ddtp.wallet.restore/1", seen, None, folder)
+    data = _network_file(network or "")
+    _check_network(data)
+    wallets.create(
+        place,
+        unlocked,
+        vault=folder,
+        network_file=data,
+        source=_source(network or ""),
+        protect=_protect(access, unlocked),
+    )
+    with progress("reading") as shown:
+        made = kit.rebuild(found, unlocked, now, shown.advance)
+    return results.print_kit("ddtp.wallet.restore/1", made, place, folder)
+
+
+def _vault_of(place: Path) -> Path:
+    """Return where the vault of a home's wallet is."""
+    from ddtp.cli import settings
+    from holder.wallet import Settings
+
+    if not (place / "seed.age").exists():
+        raise LockedError("wallet.2", f"{place} holds no wallet: give --vault FOLDER")
+    return settings.read(Settings, "wallet", place / "settings.toml", os.environ).vault
+
+
+def _words(words_file: Path | None) -> "Keys":
+    """Return the keys of 24 words, from a file or from a person, in as many lines as he likes."""
+    from ddtp.cli import files, prompt
+    from holder.keys import WORD_COUNT, from_words
+
+    if words_file is not None:
+        return from_words(files.read_secret(words_file, limit=4096).decode("utf-8", "replace"))
+    given: list[str] = []
+    while len(given) < WORD_COUNT:
+        question = console().say("wallet.words_from", number=len(given) + 1)
+        line = prompt.ask(question, "--words-file FILE").split()
+        if not line:
+            break
+        given += line
+    return from_words(" ".join(given))
+
+
+def _protect(access: Access, made: "Keys") -> bytes:
+    """Return the words as the home keeps them: for an identity file, or under a passphrase."""
+    from ddtp.cli import prompt
+    from holder import wallet as wallets
+    from holder.access import identity_made
+
+    if access.identity_file is not None:
+        return wallets.under_identity(made, identity_made(access.identity_file))
+    chosen = prompt.new_passphrase("Passphrase for the wallet", access.passphrase_file)
+    return wallets.under_passphrase(made, chosen)
+
+
+def _source(network: str) -> str:
+    """Return where newer network statements will be looked for."""
+    return network if "://" in network else str(Path(network).resolve())
 
 
 def _network_file(place: str) -> bytes:
