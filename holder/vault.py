@@ -84,6 +84,13 @@ class Vault:
         files.write_secret(folder / "index" / _segment(0), seal.seal(b"", [recipient]), force=True)
         files.write_secret(folder / "vault.age", seal.seal(MARK, [recipient]))
 
+    @staticmethod
+    def unmake(folder: Path) -> None:
+        """Make a folder no vault again, of a wallet that did not come into being."""
+        (folder / "vault.age").unlink()
+        for path in (folder / "index").glob(f"{0:012}-*.age"):
+            path.unlink()
+
     def complete(self) -> None:
         """Make what folders are missing: some ways of copying leave out empty ones."""
         for name in FOLDERS:

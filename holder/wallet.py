@@ -335,7 +335,7 @@ def _vault(folder: Path, made: Keys) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        (folder / "vault.age").unlink()
+        Vault.unmake(folder)
         raise
 
 
