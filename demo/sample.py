@@ -168,7 +168,7 @@ class Sample:
     @classmethod
     async def _transfer(cls, log: Log, trusted: Network, now: int, rows: int, shown: int) -> Self:
         holder, identity = key("holder"), seal.identity_of(secret("identity"))
-        package, statement = _package(now, bank_statement(rows))
+        package, statement = package_of(now, bank_statement(rows))
         await _submit(log, PROVIDER, key("provider"), _issued(package.fingerprint, statement), now)
         request = _request(now, seal.recipient_of(identity))
         signed_request = request.sign(key("receiver"))
@@ -219,7 +219,8 @@ class Sample:
         return replace(self.case, packages=tuple(map(_presented, presentation.packages)))
 
 
-def _package(now: int, contents: Record) -> tuple[Package, Statement]:
+def package_of(now: int, contents: Record) -> tuple[Package, Statement]:
+    """Return a package of a record, signed by the bench's provider."""
     count = record.size_of(contents)
     salts = b"".join(sha256(b"salt %d" % n).digest()[:16] for n in range(count))
     leaves = leaves_of(contents, salts)

@@ -6,6 +6,7 @@ Everything that comes from a record, a request or a member goes through `safe` h
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Final
 
 from ddtp import record_type, words
@@ -47,16 +48,22 @@ class Labels:
 
 def package_line(identity: str, row: Row, language: str) -> str:
     """Return one line on a package."""
-    state = words.say(f"wallet.{row.get('outcome', 'could_not_check')}", language)
+    kind, state = _said_of(str(row.get("type")), str(row.get("outcome")), language)
     columns = (
         identity[:SHORT],
-        labels(language)(str(row.get("type")), ()),
+        kind,
         safe(str(row.get("record", ""))),
         safe(str(row.get("issuer", ""))),
         date(_number(row, "until")),
         state,
     )
     return "  ".join(columns)
+
+
+@cache
+def _said_of(kind: str, outcome: str, language: str) -> tuple[str, str]:
+    """Return what a type and a state are called: few among ten thousand lines."""
+    return labels(language)(kind, ()), words.say(f"wallet.{outcome}", language)
 
 
 def package_fields(identity: str, row: Row) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """The wallet while it has nobody to call: links, and files that are none of its own."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddtp.errors import LockedError, MalformedError
+from demo import bench_wallet
 from holder import wallet as wallets
 from holder.collect import parse_link
 from holder.history import Transfer
@@ -61,6 +63,17 @@ def test_a_link_to_where_we_do_not_call_is_refused(link: str) -> None:
 def test_wallet_11_any_bytes_are_a_transfer_or_malformed(data: bytes) -> None:
     with pytest.raises(MalformedError):
         Transfer.decode(data)
+
+
+def test_the_bench_lists_the_records_that_it_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench_wallet.make(tmp_path / "wallet", 20)
+    bench_wallet.look(str(tmp_path / "wallet"))
+    opened, listed, mib = json.loads(capsys.readouterr().out)
+    assert 0 < opened < 60
+    assert 0 < listed < 60_000
+    assert 0 < mib < 1_000
 
 
 @pytest.mark.parametrize("place", ["https://a.example/requests/1", "https://a.example/#sha256:00"])

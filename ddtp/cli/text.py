@@ -25,6 +25,8 @@ def safe(text: str) -> str:
 def document(value: Mapping[str, object], *, indent: int | None = None) -> str:
     """Return a JSON document whose strings hold no unseen character in the clear."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    if text.isascii() and "\x7f" not in text:
+        return text  # what else is unseen in ASCII is escaped by JSON itself
     return "".join(_escaped(char) if char != "\n" else char for char in text)
 
 

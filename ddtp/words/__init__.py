@@ -112,7 +112,7 @@ def say(key: str, language: str = "en", **values: object) -> str:
     if match is None:
         raise KeyError(key)
     part, name = match.groups()
-    words = cast(str, _table(_FOLDER / "pages" / f"{part}.toml")[name][language])
+    words = cast(str, _page(part)[name][language])
     return words.format_map(values) if values else words
 
 
@@ -160,6 +160,11 @@ def nearest(word: str, known: Sequence[str]) -> str | None:
     from difflib import get_close_matches  # only after a mistake
 
     return next(iter(get_close_matches(word, known, n=1, cutoff=0.6)), None)
+
+
+@cache
+def _page(part: str) -> dict[str, dict[str, object]]:
+    return _table(_FOLDER / "pages" / f"{part}.toml")
 
 
 @cache
