@@ -15,13 +15,12 @@ from typing import Final
 
 from chain import database
 from chain.view import NETWORK_FILE, View
-from ddtp import entry
+from ddtp import entry, network
 from ddtp.errors import DDTPError, Unanswered
 from ddtp.policy import SKEW_SECONDS
 
 _LEAST_FREE: Final = 256 * 2**20
 _SAFE_SQLITE: Final = (3, 51, 3)
-_SOON_SECONDS: Final = 14 * 86_400
 
 OK: Final = "ok"
 WARNING: Final = "warning"
@@ -77,8 +76,7 @@ def statements(view: View, now: int) -> Iterator[Finding]:
     if now >= known.expires_at:
         hint = "Get the current network file from the governors."
         yield Finding("network", FAULT, f"{text}: it has expired", hint)
-    elif known.expires_at - now < _SOON_SECONDS:
-        days = (known.expires_at - now) // 86_400
+    elif (days := known.days_left(now)) <= network.WARN_DAYS:
         yield Finding(
             "network", WARNING, f"{text}: it expires in {days} days", "Ask for a new one."
         )

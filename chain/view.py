@@ -141,6 +141,12 @@ class View:
 
     async def refresh(self) -> Network:
         """Look for newer statements at the source; whatever keeps us from it, the old ones hold."""
+        newest = await self._refresh()
+        if self._network.days_left(self._clock()) <= network.WARN_DAYS:
+            log.warning("the network statement expires soon", extra={"rule": "network.5"})
+        return newest
+
+    async def _refresh(self) -> Network:
         if not self._source or (self._offline and _is_url(self._source)):
             return self._network
         try:

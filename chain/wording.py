@@ -7,7 +7,7 @@ names, addresses and records are written by strangers.
 from datetime import UTC, datetime
 
 from chain.check import Finding
-from ddtp import entry, words
+from ddtp import entry, network, words
 from ddtp.card import Card
 from ddtp.cli import console, exits, safe
 from ddtp.entry import Entry
@@ -65,6 +65,8 @@ def card_in_words(card: Card, fingerprint: str) -> str:
     ]
     if log is not None:
         lines += [f"  log          {log.origin} at {log.url}", f"  log's key    {log.key.text}"]
+    if (row := card.witness) is not None:
+        lines += [f"  witness      {row.name} at {row.url}", f"  its key      {row.key.text}"]
     lines.append(f"  card         {fingerprint}")
     return "\n".join(map(safe, lines))
 
@@ -90,9 +92,21 @@ def network_fields(known: Network) -> dict[str, object]:
             for member in known.members
         ],
         "logs": [
-            {"origin": log.origin, "url": log.url, "operator": log.operator, "key": log.key.text}
+            {
+                "origin": log.origin,
+                "url": log.url,
+                "operator": log.operator,
+                "key": log.key.text,
+                "end": None if log.end is None else log.end[0],
+            }
             for log in known.logs
         ],
+        "witnesses": [
+            {"name": row.name, "url": row.url, "operator": row.operator, "key": row.key.text}
+            for row in known.witnesses
+        ],
+        "quorum": known.quorum,
+        "anchor": known.anchor and f"{known.anchor.chain}:0x{known.anchor.contract.hex()}",
     }
 
 
@@ -108,8 +122,25 @@ def network_in_words(known: Network) -> str:
         roles = ", ".join(row.role.name.lower() for row in member.roles)
         name = next(iter(member.names.values()))
         lines.append(f"  {member.id}  {name} ({member.jurisdiction})  {roles}  {member.endpoint}")
-    lines += [f"  log {log.origin}  {log.url}  by {log.operator}" for log in known.logs]
+    for log in known.logs:
+        ended = "" if log.end is None else f"  ended with {log.end[0]} entries"
+        lines.append(f"  log {log.origin}  {log.url}  by {log.operator}{ended}")
+    lines += [f"  witness {row.name}  {row.url}  by {row.operator}" for row in known.witnesses]
+    if known.quorum:
+        lines.append(f"  {known.quorum} of {len(known.witnesses)} witnesses are a quorum")
+    if (row := known.anchor) is not None:
+        lines.append(f"  anchored on chain {row.chain}, contract 0x{row.contract.hex()}")
     return "\n".join(map(safe, lines))
+
+
+def expiry(known: Network, now: int) -> list[str]:
+    """Return what is to be said about the end of a statement, where it is near or past."""
+    days = known.days_left(now)
+    if days > network.WARN_DAYS:
+        return []
+    if days < 0:
+        return ["It has expired: nobody acts on it any more."]
+    return [f"It expires in {days} days: the governors renew it with ddtp trust renew."]
 
 
 def finding_fields(found: Finding, *, contents: bool) -> dict[str, object]:

@@ -24,6 +24,7 @@ MAX_BYTES: Final = 4 * 2**20
 MAX_FILE_BYTES: Final = 16 * 2**20  # a file holds every version, each a whole body
 MAX_SIGNATURES: Final = 256  # each costs whoever reads it a verification
 MAX_NAME: Final = 200
+WARN_DAYS: Final = 60  # before its expiry, in which everybody says so
 MAX_URL: Final = 2000
 
 
@@ -328,6 +329,10 @@ class Network:
                 return log
         raise TrustError("network.7", f"{origin} is not a log of this network")
 
+    def days_left(self, now: int) -> int:
+        """Return how many whole days the statement still holds; below 0 when it has expired."""
+        return (self.expires_at - now) // 86_400 if now < self.expires_at else -1
+
     def check_current(self, now: int) -> None:
         """Refuse to act on a statement that has expired.
 
@@ -507,17 +512,26 @@ def walk(pinned: Network, statements: Sequence[Statement]) -> Network:
             if network.version == trusted.version and network != trusted:
                 raise TrustError("network.4", f"another version {network.version} than ours")
             continue
-        if network.version != trusted.version + 1:
-            raise TrustError("network.3", f"v{network.version} does not follow v{trusted.version}")
-        if network.previous != Fingerprint.of(trusted.encode()):
-            raise TrustError("network.3", f"v{network.version} does not name the version before")
-        if network.name != trusted.name:
-            raise TrustError("network.4", "this statement is of another network")
+        check_next(trusted, network)
         statement.check_signed(trusted)
         statement.check_signed(network)
-        _check_kept(trusted, network)
         trusted = network
     return trusted
+
+
+def check_next(trusted: Network, network: Network) -> None:
+    """Refuse a version that does not follow another, whoever signed it.
+
+    Raises:
+        TrustError: network.3 or network.4.
+    """
+    if network.version != trusted.version + 1:
+        raise TrustError("network.3", f"v{network.version} does not follow v{trusted.version}")
+    if network.previous != Fingerprint.of(trusted.encode()):
+        raise TrustError("network.3", f"v{network.version} does not name the version before")
+    if network.name != trusted.name:
+        raise TrustError("network.4", "this statement is of another network")
+    _check_kept(trusted, network)
 
 
 def _check_kept(old: Network, new: Network) -> None:

@@ -1,26 +1,29 @@
-"""Governance at its smallest: a governor, his network, and the cards he admits."""
+"""One governor: his network, the cards he admits, what he changes and ends."""
 
 import contextlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chain import amend
+from chain.changes import changes
 from chain.governance import KEY, NETWORK, Governor, write_card
 from chain.home import CARD, Home, Settings, read_card
-from ddtp import network
+from ddtp import network, note
 from ddtp.card import Card
 from ddtp.cli import keyfile
-from ddtp.errors import ConflictError, DDTPError, MalformedError, TrustError
-from ddtp.fingerprint import Fingerprint
-from ddtp.network import Log, MemberID, Role
+from ddtp.errors import ConflictError, DDTPError, MalformedError, SignatureError, TrustError
+from ddtp.network import Anchor, Log, Member, MemberID, MemberKey, MemberRole, Role, Witness
+from ddtp.note import Checkpoint
 from tests.builders import key
 from tests.town import card_of
 
 NOW = 1_800_000_000
-BANK = card_of("did:web:bank.example", key("bank"), [Role.ISSUE])
+BANK = card_of("did:web:bank.example", key("bank"), [Role.ISSUE, Role.LOG])
 LENDER = card_of("did:web:lender.example", key("lender"), [Role.RECEIVE])
 
 
@@ -98,23 +101,274 @@ def test_trust_2_a_key_that_governs_nothing_is_refused(governor: Governor) -> No
         Governor.open(governor.home)
 
 
-def test_trust_3_a_member_is_not_replaced(governor: Governor) -> None:
+def test_trust_8_a_member_is_not_replaced(governor: Governor) -> None:
     admitted = governor.admit([BANK], NOW)
     other = card_of(BANK.member.id, key("thief"), [Role.ISSUE])
+    with refused(TrustError, "trust.8"):
+        admitted.admit([opened(other, "thief")], NOW)
+
+
+# A member that is admitted changes its row
+
+
+def opened(card: Card, signer: str) -> Card:
+    """Return a card as a governor reads it."""
+    return Card.open(card.sign(key(signer)))
+
+
+def rotated(old: Member, *names: str) -> Card:
+    """Return the card by which the bank retires its keys and takes others."""
+    fresh = tuple(MemberKey(key=key(name).key_id, retired=False, bounds={}) for name in names)
+    keys = (*(replace(row, retired=True) for row in old.keys), *fresh)
+    return Card(member=replace(old, keys=keys), log=None)
+
+
+def test_a_member_rotates_its_key(governor: Governor) -> None:
+    admitted = governor.admit([BANK], NOW)
+    newest = admitted.admit([opened(rotated(BANK.member, "bank 2"), "bank")], NOW).network
+    keys = newest.member(BANK.member.id).keys
+    assert [(row.key, row.retired) for row in keys] == [
+        (key("bank").key_id, True),
+        (key("bank 2").key_id, False),
+    ]
+
+
+def test_trust_8_a_retired_key_changes_nothing_more(governor: Governor) -> None:
+    first = rotated(BANK.member, "bank 2")
+    admitted = governor.admit([BANK], NOW).admit([opened(first, "bank")], NOW)
+    with refused(TrustError, "trust.8"):
+        admitted.admit([opened(rotated(first.member, "bank 3"), "bank")], NOW)
+    newest = admitted.admit([opened(rotated(first.member, "bank 3"), "bank 2")], NOW)
+    assert len(newest.network.member(BANK.member.id).keys) == 3
+
+
+def test_trust_8_a_compromised_key_changes_nothing_more(governor: Governor) -> None:
+    admitted = governor.admit([with_log(BANK)], NOW)
+    stolen = key("bank").key_id
+    bounded = admitted.propose(
+        lambda known: amend.compromise(known, BANK.member.id, stolen, {"log.example/1": 7}), NOW
+    )
+    again = rotated(bounded.network.member(BANK.member.id), "bank 2")
+    with refused(TrustError, "trust.8"):
+        bounded.admit([opened(again, "bank")], NOW)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"endpoint": "https://new.bank.example"},
+        {"names": {"en": "New Bank", "pt": "Banco Novo"}},
+        {
+            "roles": (
+                *BANK.member.roles,
+                MemberRole(role=Role.RECEIVE, bases=(), types=(), bounds={}),
+            )
+        },
+        {"purposes": ("credit-assessment",)},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_member_changes_what_is_its_own(governor: Governor, changed: dict[str, Any]) -> None:
+    admitted = governor.admit([BANK], NOW)
+    card = replace(BANK, member=replace(BANK.member, **changed))
+    assert admitted.admit([opened(card, "bank")], NOW).network.members == (card.member,)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"roles": BANK.member.roles[:1]},
+        {"keys": (replace(BANK.member.keys[0], bounds={"log.example/1": 1}),)},
+        {
+            "keys": (
+                *BANK.member.keys,
+                MemberKey(key=key("bank 2").key_id, retired=True, bounds={}),
+            )
+        },
+    ],
+    ids=["a role dropped", "a key bounded by its member", "a new key that has ended"],
+)
+def test_trust_3_a_member_takes_nothing_back(governor: Governor, changed: dict[str, Any]) -> None:
+    admitted = governor.admit([BANK], NOW)
+    card = replace(BANK, member=replace(BANK.member, **changed))
+    with refused(ConflictError, "trust.3"):
+        admitted.admit([opened(card, "bank")], NOW)
+
+
+# Logs, witnesses, anchors, and what ends
+
+
+def test_trust_11_a_log_belongs_to_whoever_was_admitted_for_one(governor: Governor) -> None:
+    with refused(TrustError, "trust.11"):
+        governor.admit([with_log(LENDER)], NOW)
+
+
+def witness_card(number: int, role: Role = Role.WITNESS) -> Card:
+    card = card_of(f"did:web:w{number}.example", key(f"operator {number}"), [role])
+    row = Witness(
+        name=f"w{number}.example/1",
+        key=key(f"witness {number}").key_id,
+        operator=card.member.id,
+        url="http://127.0.0.1:1",
+    )
+    return replace(card, witness=row)
+
+
+def test_four_witnesses_are_admitted_together(governor: Governor) -> None:
+    admitted = governor.admit([witness_card(n) for n in range(4)], NOW)
+    assert (len(admitted.network.witnesses), admitted.network.quorum) == (4, 3)
+
+
+def test_trust_10_three_witnesses_are_too_few(governor: Governor) -> None:
+    with refused(TrustError, "trust.10"):
+        governor.admit([witness_card(n) for n in range(3)], NOW)
+
+
+@pytest.mark.parametrize(("count", "least"), [(4, 3), (5, 4), (6, 4), (7, 5), (10, 7), (13, 9)])
+def test_the_quorum_is_the_least_there_is(governor: Governor, count: int, least: int) -> None:
+    admitted = governor.admit([witness_card(n) for n in range(count)], NOW)
+    assert admitted.network.quorum == least
+    with refused(TrustError, "trust.10"):
+        admitted.propose(lambda known: amend.set_quorum(known, least - 1), NOW)
+
+
+def test_trust_11_a_witness_was_admitted_for_it(governor: Governor) -> None:
+    cards = [witness_card(n, Role.ISSUE if n == 3 else Role.WITNESS) for n in range(4)]
+    with refused(TrustError, "trust.11"):
+        governor.admit(cards, NOW)
+
+
+def test_a_witness_leaves_and_the_quorum_is_that_of_those_who_stay(governor: Governor) -> None:
+    admitted = governor.admit([witness_card(n) for n in range(5)], NOW)
+    left = admitted.propose(lambda known: amend.drop_witnesses(known, ["w0.example/1"], None), NOW)
+    assert (len(left.network.witnesses), left.network.quorum) == (4, 3)
+    with refused(TrustError, "trust.10"):
+        left.propose(lambda known: amend.drop_witnesses(known, ["w1.example/1"], None), NOW)
+    with refused(TrustError, "trust.12"):
+        left.propose(lambda known: amend.drop_witnesses(known, ["w0.example/1"], None), NOW)
+
+
+def test_trust_3_a_witness_keeps_its_key(governor: Governor) -> None:
+    admitted = governor.admit([witness_card(n) for n in range(4)], NOW)
+    card = witness_card(0)
+    assert card.witness is not None
+    other = replace(card, witness=replace(card.witness, key=key("another").key_id))
     with refused(ConflictError, "trust.3"):
         admitted.admit([other], NOW)
 
 
+def test_a_suspended_member_says_nothing_new_and_what_it_said_counts(governor: Governor) -> None:
+    admitted = governor.admit([with_log(BANK)], NOW)
+    bank, origin = BANK.member.id, "log.example/1"
+    ended = admitted.propose(
+        lambda known: amend.suspend(known, bank, [Role.ISSUE], {origin: 7}), NOW
+    ).network
+    signer = key("bank").key_id
+    assert ended.check_signer(bank, signer, Role.ISSUE, origin, 6).id == bank
+    with refused(TrustError, "network.9"):
+        ended.check_signer(bank, signer, Role.ISSUE, origin, 7)
+    with refused(TrustError, "network.9"):
+        ended.check_speaker(bank, signer, Role.ISSUE)
+
+
+def test_a_compromised_key_counts_below_its_bound_in_each_log(governor: Governor) -> None:
+    admitted = governor.admit([with_log(BANK)], NOW)
+    bank, origin, signer = BANK.member.id, "log.example/1", key("bank").key_id
+    ended = admitted.propose(
+        lambda known: amend.compromise(known, bank, signer, {origin: 7}), NOW
+    ).network
+    assert ended.check_signer(bank, signer, Role.ISSUE, origin, 6).id == bank
+    for log, index in ((origin, 7), ("log.example/2", 0)):
+        with refused(TrustError, "network.8"):
+            ended.check_signer(bank, signer, Role.ISSUE, log, index)
+
+
+def test_a_bound_is_lowered_and_never_raised(governor: Governor) -> None:
+    admitted = governor.admit([with_log(BANK)], NOW)
+    bank, signer = BANK.member.id, key("bank").key_id
+    for size in (7, 9, 5):
+        admitted = admitted.propose(
+            lambda known, size=size: amend.compromise(  # type: ignore[misc]  # bound as it is now
+                known, bank, signer, {"log.example/1": size}
+            ),
+            NOW,
+        )
+    assert admitted.network.member(bank).keys[0].bounds == {"log.example/1": 5}
+
+
+@pytest.mark.parametrize("sizes", [{}, {"log.example/2": 3}])
+def test_trust_12_a_bound_names_each_log(governor: Governor, sizes: dict[str, int]) -> None:
+    admitted = governor.admit([with_log(BANK)], NOW)
+    with refused(TrustError, "trust.12"):
+        admitted.propose(lambda known: amend.suspend(known, BANK.member.id, [], sizes), NOW)
+
+
+def test_trust_12_what_is_not_there_does_not_end(governor: Governor) -> None:
+    admitted = governor.admit([with_log(BANK)], NOW)
+    sizes = {"log.example/1": 3}
+    with refused(TrustError, "trust.12"):
+        admitted.propose(
+            lambda known: amend.suspend(known, BANK.member.id, [Role.RECEIVE], sizes), NOW
+        )
+
+
+def checkpoint(size: int, signer: str = "log") -> bytes:
+    head = Checkpoint(origin="log.example/1", size=size, root=bytes(32))
+    return note.sign_checkpoint(head, key(signer))
+
+
+def test_a_log_ends_where_it_signed_last(governor: Governor) -> None:
+    admitted = governor.admit([with_log(BANK)], NOW)
+    ended = admitted.propose(
+        lambda known: amend.end_log(known, "log.example/1", checkpoint(9)), NOW
+    )
+    assert ended.network.log("log.example/1").end == (9, bytes(32))
+    with refused(ConflictError, "trust.3"):
+        ended.propose(lambda known: amend.end_log(known, "log.example/1", checkpoint(10)), NOW)
+
+
+def test_note_2_a_log_ends_by_its_own_key(governor: Governor) -> None:
+    admitted = governor.admit([with_log(BANK)], NOW)
+    with refused(SignatureError, "note.2"):
+        admitted.propose(
+            lambda known: amend.end_log(known, "log.example/1", checkpoint(9, "thief")), NOW
+        )
+
+
+def test_an_anchor_is_named_and_dropped(governor: Governor) -> None:
+    row = Anchor(chain=1337, genesis=bytes(32), contract=bytes(20), code=bytes(32), depth=0)
+    named = governor.propose(lambda known: amend.set_anchor(known, row), NOW)
+    assert named.network.anchor == row
+    assert named.propose(lambda known: amend.set_anchor(known, None), NOW).network.anchor is None
+
+
+def test_renewing_changes_the_expiry_alone(governor: Governor) -> None:
+    later = NOW + 300 * 86_400
+    renewed = governor.propose(lambda known: known, later, renewed=True).network
+    assert (renewed.version, renewed.expires_at) == (2, later + 365 * 86_400)
+    assert changes(governor.network, renewed) == []
+
+
 def test_trust_3_a_log_is_not_replaced(governor: Governor) -> None:
     admitted = governor.admit([with_log(BANK)], NOW)
+    other = card_of("did:web:other.example", key("other"), [Role.LOG])
     with refused(ConflictError, "trust.3"):
-        admitted.admit([with_log(LENDER)], NOW)
+        admitted.admit([with_log(other)], NOW)
 
 
 def test_trust_3_one_key_has_not_two_members(governor: Governor) -> None:
     twin = card_of("did:web:twin.example", key("bank"), [Role.ISSUE])
     with refused(TrustError, "trust.3"):
         governor.admit([BANK, twin], NOW)
+
+
+def test_two_at_once_make_two_versions_and_never_two_of_one_number(governor: Governor) -> None:
+    cards = [card_of(f"did:web:m{n}.example", key(f"m {n}"), [Role.ISSUE]) for n in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda card: Governor.open(governor.home).admit([card], NOW), cards))
+    newest = Governor.open(governor.home)
+    assert newest.network.version == 9
+    assert {member.id for member in newest.network.members} == {card.member.id for card in cards}
 
 
 @pytest.mark.parametrize(
@@ -157,19 +411,6 @@ def test_a_card_that_nobody_would_admit_is_not_written(tmp_path: Path) -> None:
     with refused(MalformedError, "network.1"):
         write_card(tmp_path / "card", unnamed, key("bank"))
     assert not (tmp_path / "card").exists()
-
-
-def test_trust_6_one_governor_does_not_sign_for_several(governor: Governor) -> None:
-    two = replace(
-        governor.network,
-        network=governor.network.name,
-        previous=Fingerprint.of(governor.network.encode()),
-        version=2,
-        governors=(governor.key.key_id, key("second").key_id),
-        threshold=2,
-    )
-    with refused(TrustError, "trust.6"):
-        replace(governor, network=two).admit([BANK], NOW)
 
 
 def test_network_12_a_card_of_another_key_is_refused(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ async def pinned_view(
     stack: Any, home: Path, network_source: str | None, *, offline: bool
 ) -> "View":
     """Return the view of whoever verifies, which `--network` pins the first time."""
+    from chain import wording
     from chain.view import NETWORK_FILE, View
 
     served = None if network_source is None else await fetch(network_source)
@@ -94,6 +95,8 @@ async def pinned_view(
         await view.follow(served)
     else:
         await view.refresh()
+    for line in wording.expiry(view.network, now()):
+        console().notice(line)
     return view
 
 

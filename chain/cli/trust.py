@@ -1,14 +1,19 @@
-"""`ddtp trust`: say who belongs to the network."""
+"""`ddtp trust`: say who belongs to the network. Making, signing, publishing and showing it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from chain.cli.shared import FILE, FOLDER, now
 from ddtp import cli
 from ddtp.cli import console, files, safe
-from ddtp.errors import DDTPError
+
+if TYPE_CHECKING:
+    from chain.governance import Governor
+    from ddtp.network import Network
 
 home_of_governor = click.option(
     "--home", type=FOLDER, envvar="DDTP_HOME_TRUST", help="The governor's folder."
@@ -17,74 +22,218 @@ home_of_governor = click.option(
 
 @click.group(cls=cli.Group)
 def trust() -> None:
-    """Say who belongs to the network."""
+    """Say who belongs to the network.
+
+    One governor decides alone. Several sign one after the other: a change makes a draft, which
+    goes from hand to hand (`trust sign`) until whoever has enough signatures publishes it.
+    """
 
 
-@trust.command(epilog="\b\nExample: ddtp trust create --home gov")
+@trust.command(epilog="\b\nExample: ddtp trust key --home gov2")
 @home_of_governor
-def create(home: Path | None) -> None:
+def key(home: Path | None) -> None:
+    """Make a governor's key, and print it for whoever creates or changes the network."""
+    from chain.governance import KEY, make_key
+    from ddtp.cli import keyfile
+
+    place = trust_home(home)
+    make_key(place)
+    made = keyfile.read(place / KEY).key_id.text
+    console().result({"schema": "ddtp.governor/1", "key": made, "home": str(place)}, made)
+    console().notice(f"Back up {place / 'keys'}.")
+
+
+@trust.command(
+    epilog="\b\nExamples: ddtp trust create --home gov\n"
+    "  ddtp trust create --home gov --governor did:key:z6Mk... --governor did:key:z6Mk... "
+    "--threshold 2"
+)
+@home_of_governor
+@click.option("--governor", "others", multiple=True, help="Key of another governor, did:key:....")
+@click.option("--threshold", type=int, help="How many sign; more than half if not given.")
+def create(home: Path | None, others: tuple[str, ...], threshold: int | None) -> None:
     """Make a governor's key and a network without members."""
-    from chain.governance import NETWORK, Governor
+    from chain.governance import Governor
+    from ddtp.keys import KeyID
 
-    place = _trust_home(home)
-    governor = Governor.create(place, now())
-    file = place / NETWORK
-    text = governor.network.name.text
-    console().result(
-        {"schema": "ddtp.network/1", "file": str(file), "network": text, "version": 1},
-        f"{file}\n  {text}",
+    place = trust_home(home)
+    count = len(others) + 1
+    governor = Governor.create(
+        place,
+        now(),
+        others=[KeyID.parse(each) for each in others],
+        threshold=count // 2 + 1 if threshold is None else threshold,
     )
-    console().notice(
-        f"Back up {place / 'keys'}. Members begin with --network {file}; tell them the fingerprint."
-    )
+    tell(governor)
+    if governor.draft is None:
+        file = place / "network.ddtpnet"
+        console().notice(
+            f"Back up {place / 'keys'}. Members begin with --network {file}; "
+            "tell them the fingerprint."
+        )
 
 
-@trust.command(epilog="\b\nExample: ddtp trust admit bank/card.ddtpcard --home gov")
+@trust.command(epilog="\b\nExample: ddtp trust sign draft.ddtpnet --home gov2")
 @home_of_governor
-@click.argument("cards", nargs=-1, required=True, type=FILE)
-@click.option("--yes", is_flag=True, help="The fingerprints were confirmed; do not ask.")
-def admit(home: Path | None, cards: tuple[Path, ...], *, yes: bool) -> None:
-    """Admit members by their cards, after showing what each asks for."""
-    from chain import wording
-    from chain.governance import Governor, check_card
-    from chain.home import read_card
+@click.argument("draft", type=FILE)
+@click.option("-o", "--output", type=FILE, help="Write the signed draft here, not back.")
+@click.option("--again", is_flag=True, help="Another draft of this version was destroyed.")
+@click.option("--yes", is_flag=True, help="I have read what changes; do not ask.")
+def sign(home: Path | None, draft: Path, output: Path | None, *, again: bool, yes: bool) -> None:
+    """Read what a draft changes, and add our signature to it."""
+    from chain import governance
     from ddtp.cli import prompt
-    from ddtp.fingerprint import Fingerprint
+    from ddtp.errors import DDTPError
 
-    governor = Governor.open(_trust_home(home))
-    opened = [read_card(path) for path in cards]
-    for path, card in zip(cards, opened, strict=True):
-        check_card(card)
-        console().notice(wording.card_in_words(card, Fingerprint.of(path.read_bytes()).text))
-    if not yes and not prompt.confirm("Have the members confirmed these fingerprints?"):
-        raise DDTPError("trust.5", "nothing was written")
-    admitted = governor.admit(opened, now())
-    names = [card.member.id for card in opened]
+    place = trust_home(home)
+    before, wanted, signers = governance.read_draft(place, draft)
+    _tell_draft(before, wanted, len(signers))
+    if not yes and not prompt.confirm("Is this what you want to sign?"):
+        raise DDTPError("trust.5", "nothing was signed")
+    signed = governance.sign(place, draft, output or draft, again=again)
+    _, _, signers = governance.read_draft(place, output or draft)
+    file = str(output or draft)
     console().result(
         {
             "schema": "ddtp.network/1",
-            "network": admitted.network.name.text,
-            "version": admitted.network.version,
-            "admitted": names,
+            "network": signed.name.text,
+            "version": signed.version,
+            "signatures": len(signers),
+            "threshold": signed.threshold,
+            "draft": file,
         },
-        f"version {admitted.network.version}: {', '.join(map(safe, names))}",
+        f"version {signed.version}: {len(signers)} signatures, {signed.threshold} are needed",
+    )
+    console().notice(f"Next: ddtp trust publish {safe(file)}, or the next governor signs it.")
+
+
+@trust.command(epilog="\b\nExample: ddtp trust publish draft.ddtpnet --home gov")
+@home_of_governor
+@click.argument("draft", type=FILE)
+def publish(home: Path | None, draft: Path) -> None:
+    """Take a version that enough governors signed into our network file."""
+    from chain import governance
+
+    place = trust_home(home)
+    newest = governance.publish(place, draft)
+    file = place / governance.NETWORK
+    console().result(
+        {
+            "schema": "ddtp.network/1",
+            "file": str(file),
+            "network": newest.name.text,
+            "version": newest.version,
+        },
+        f"{file}\n  {newest.name.text}, version {newest.version}",
     )
 
 
-@trust.command("show", epilog="\b\nExample: ddtp trust show network.ddtpnet")
+@trust.command(epilog="\b\nExample: ddtp trust discard --home gov")
+@home_of_governor
+def discard(home: Path | None) -> None:
+    """Let go of the draft in our home."""
+    from chain import governance
+
+    governance.discard(trust_home(home))
+    console().result({"schema": "ddtp.network/1", "discarded": True}, "discarded")
+    console().notice("Whoever has a copy that enough governors signed can still publish it.")
+
+
+@trust.command(
+    "show", epilog="\b\nExamples: ddtp trust show network.ddtpnet\n  ddtp trust show --history"
+)
 @home_of_governor
 @click.argument("file", required=False, type=FILE)
-def show_network(home: Path | None, file: Path | None) -> None:
+@click.option("--history", is_flag=True, help="Show what each version changed.")
+def show_network(home: Path | None, file: Path | None, *, history: bool) -> None:
     """Show who is in a network file; whether to trust its governors is for you to say."""
     from chain import wording
+    from chain.changes import changes
     from chain.governance import NETWORK
     from ddtp import network
+    from ddtp.network import Network
 
-    path = file or _trust_home(home) / NETWORK
-    statements = network.decode_file(files.read(path, limit=network.MAX_BYTES))
+    path = file or trust_home(home) / NETWORK
+    statements = network.decode_file(files.read(path, limit=network.MAX_FILE_BYTES))
     newest = network.walk(network.first(statements[0]), statements)
-    console().result(wording.network_fields(newest), wording.network_in_words(newest))
+    versions = [Network.decode(each.body) for each in statements]
+    told = [
+        {
+            "version": new.version,
+            "expires_at": new.expires_at,
+            "signatures": len(statement.signers()),
+            "changes": changes(old, new),
+        }
+        for old, new, statement in zip([None, *versions], versions, statements, strict=False)
+    ]
+    lines = [wording.network_in_words(newest), *map(safe, wording.expiry(newest, now()))]
+    for each in told if history else ():
+        lines.append(f"version {each['version']}, {each['signatures']} signatures")
+        lines += [f"  {safe(str(line))}" for line in each["changes"]]  # type: ignore[attr-defined]  # a list
+    console().result({**wording.network_fields(newest), "history": told}, "\n".join(lines))
 
 
-def _trust_home(given: Path | None) -> Path:
+def tell(governor: "Governor") -> None:
+    """Print what became of a change: published, or waiting for signatures."""
+    from chain.governance import DRAFT, NETWORK
+
+    draft = governor.draft
+    newest = governor.network if draft is None else draft
+    file = governor.home / (NETWORK if draft is None else DRAFT)
+    fields: dict[str, object] = {
+        "schema": "ddtp.network/1",
+        "file": str(file),
+        "network": newest.name.text,
+        "version": newest.version,
+        "published": draft is None,
+    }
+    console().result(fields, f"{file}\n  {newest.name.text}, version {newest.version}")
+    if draft is not None:
+        console().notice(
+            f"It is a draft: {newest.threshold} governors sign it, one after the other. Next: "
+            f"ddtp trust sign {safe(str(file))} --home ANOTHER, then ddtp trust publish"
+        )
+
+
+def propose(
+    home: Path | None, change: "Callable[[Network], Network]", *, yes: bool, renewed: bool = False
+) -> None:
+    """Show what a change does, ask, and make the next version.
+
+    Raises:
+        DDTPError: trust.5, somebody said no; what the change refuses.
+    """
+    from chain.governance import Governor
+    from ddtp.cli import prompt
+    from ddtp.errors import DDTPError
+
+    governor = Governor.open(trust_home(home))
+    wanted = change(governor.network)
+    if wanted != governor.network:
+        _tell_changes(governor.network, wanted)
+        if not yes and not prompt.confirm("Shall this be the next version?"):
+            raise DDTPError("trust.5", "nothing was written")
+    tell(governor.propose(change, now(), renewed=renewed))
+
+
+def trust_home(given: Path | None) -> Path:
+    """Return the governor's folder, the usual one where none is given."""
     return given or files.home("trust", os.environ)
+
+
+def _tell_draft(before: "Network | None", wanted: "Network", count: int) -> None:
+    from chain import wording
+
+    until = wording.moment(wanted.expires_at)
+    console().notice(f"Version {wanted.version}, until {until}, {count} signatures so far:")
+    _tell_changes(before, wanted)
+
+
+def _tell_changes(before: "Network | None", wanted: "Network") -> None:
+    from chain.changes import changes
+
+    for line in changes(before, wanted) or ["nothing but the expiry"]:
+        console().notice(f"  {safe(line)}")
+
+
+from chain.cli import amend  # noqa: E402, F401 - it adds the commands that change the network
