@@ -66,7 +66,7 @@ class KeptLog:
         """See `Registry.evidence`."""
         if self._signed is None:
             self._signed = Signed.restored(self._reads, *self._newest())
-        return shown.evidence_of(self._reads, self._signed, index)
+        return shown.evidence_of(self._reads, self._signed, [index])[0]
 
     async def look_up(self, prefix: str) -> list[tuple[int, bytes]]:
         """See `Registry.look_up`."""

@@ -10,34 +10,30 @@ import asyncio
 import hmac
 import logging
 import queue
-import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from typing import Final, Self
 
-from chain import database
+from chain import database, shown
 from chain.database import DatabaseError
 from chain.quorum import Quorum, Turn
-from chain.reading import tile_path
 from chain.registry import Trust
-from chain.store import Reads, Row, Store
-from chain.tree import HEIGHT, WIDTH, StatusTree, Tree
-from ddtp import encoding, entry, evidence, merkle, note, status
+from chain.shown import Signed
+from chain.store import Reads, Row, Store, name_of
+from ddtp import encoding, entry, merkle, note
 from ddtp.entry import Entry, Granted, Issued, Revoked, Used
 from ddtp.errors import (
     ConflictError,
     DDTPError,
     LockedError,
-    MalformedError,
     StorageError,
     TrustError,
     Unanswered,
 )
-from ddtp.evidence import Evidence, Registration
+from ddtp.evidence import Evidence
 from ddtp.keys import Signer
 from ddtp.network import Role
 from ddtp.note import Checkpoint
@@ -50,11 +46,6 @@ MAX_GROUP: Final = 8_192  # entries of one transaction, beyond which the next on
 BIG_BYTES: Final = 64 * 1024  # a submission from which on reading it leaves the event loop
 _LOOK_AGAIN_SECONDS: Final = 60  # clocks jump: never sleep longer than this
 _AFTER_FAILURE_SECONDS: Final = 5  # until an idle log tries again to write its status
-
-_PREFIX: Final = re.compile("[0-9a-f]{4}")
-_TILE_PATH: Final = re.compile(
-    r"(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +74,6 @@ _Answer = list[int] | DDTPError | Unanswered
 """Where the writes of a job stand, or why they are not there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Signed:
-    """The log as of one signed checkpoint.
-
-    Attributes:
-        tree: Over all entries, the status entry last.
-        status: Over the entries before that.
-        leaf: The status entry.
-        path: Its inclusion path, part of all evidence under this checkpoint.
-        time: The status entry's time.
-        note: The signed checkpoint.
-    """
-
-    tree: Tree
-    status: StatusTree
-    leaf: bytes
-    path: tuple[bytes, ...]
-    time: int
-    note: bytes
-
-
 class Log:
     """One log in this process, a `chain.registry.Registry`; made by `Log.open`."""
 
@@ -116,7 +86,7 @@ class Log:
         clock: Callable[[], int],
         status_seconds: int,
         store: Store,
-        signed: _Signed,
+        signed: Signed,
     ) -> None:
         self._origin = origin
         self._signer = signer
@@ -231,13 +201,13 @@ class Log:
             await self._trust.refresh()
             self._admit(asked)
         indices = await self._append(writes)
-        return [self._evidence(index) for index in indices]
+        return self._evidence(indices)
 
     async def revoke(self, index: int, key: bytes, reason: int) -> Evidence:
         """See `Registry.revoke`."""
         asked = entry.stamp([entry.REVOKED, index, key, reason], entry.NOT_YET)
         (written,) = await self._append([_write_of(asked)])
-        return self._evidence(written)
+        return self._evidence([written])[0]
 
     async def checkpoint(self) -> bytes:
         """See `Registry.checkpoint`."""
@@ -245,41 +215,19 @@ class Log:
 
     async def evidence(self, index: int) -> Evidence:
         """See `Registry.evidence`."""
-        return self._evidence(index)
+        return self._evidence([index])[0]
 
     async def look_up(self, prefix: str) -> list[tuple[int, bytes]]:
         """See `Registry.look_up`."""
-        if not _PREFIX.fullmatch(prefix):
-            raise MalformedError("log.12", f"{prefix[:20]!r} is not four hex digits")
-        herd, size = bytes.fromhex(prefix), self._signed.tree.size
-        kinds = (entry.ISSUED, entry.GRANTED)
-        found = [row for kind in kinds for row in self._store.reads.herd(kind, herd)]
-        return sorted(row for row in found if row[0] < size)
+        return shown.look_up(self._store.reads, self._signed.tree.size, prefix)
 
     async def consistency(self, old: int, size: int) -> tuple[bytes, ...]:
         """See `Registry.consistency`."""
-        tree = self._signed.tree
-        if not 0 < old <= size <= tree.size:
-            raise DDTPError("log.11", f"from {old} to {size} entries, there are {tree.size}")
-        return tuple(merkle.consistency_path(self._store.reads.shelf.nodes(tree), old, size))
+        return shown.consistency(self._store.reads, self._signed.tree, old, size)
 
     async def tile(self, path: str) -> bytes:
         """See `Registry.tile`."""
-        match = _TILE_PATH.fullmatch(path)
-        if match is None or int(match[3] or 1) >= WIDTH:
-            raise MalformedError("log.12", f"{path[:60]!r} is no path of a tile")
-        level = 0 if match[1] == "entries" else int(match[1])
-        number = int(match[2].replace("x", "").replace("/", ""))
-        width = int(match[3] or WIDTH)
-        if tile_path(match[1], number, width) != path:
-            raise MalformedError("log.12", f"{path[:60]!r} is no path of a tile")
-        tree = self._signed.tree
-        if (number * WIDTH + width) << HEIGHT * level > tree.size:
-            raise DDTPError("log.11", f"no such tile in a tree of {tree.size}")
-        if match[1] == "entries":
-            leaves = self._store.reads.leaves(number * WIDTH, number * WIDTH + width)
-            return b"".join(len(leaf).to_bytes(2) + leaf for leaf in leaves)
-        return b"".join(self._store.reads.shelf.hashes(tree, level, number)[:width])
+        return shown.tile(self._store.reads, self._signed.tree, path)
 
     async def network(self) -> bytes:
         """See `Registry.network`."""
@@ -307,31 +255,11 @@ class Log:
         self._jobs.put(_Job(writes, done))
         return await done
 
-    def _evidence(self, index: int) -> Evidence:
+    def _evidence(self, indices: Sequence[int]) -> list[Evidence]:
         signed = self._shown
-        if index >= signed.tree.size - 1:
+        if max(indices) >= signed.tree.size - 1:
             signed = self._signed  # as firm as it is: witnesses have not seen it yet
-        size = signed.tree.size
-        if not 0 <= index < size - 1:
-            raise DDTPError("log.1", f"no status covers an entry {index}, the log has {size}")
-        nodes = self._store.reads.shelf.nodes(signed.tree)
-        number = status.tile_of(index)
-        return Evidence(
-            registration=Registration(
-                entry=self._store.reads.leaf(index),
-                index=index,
-                path=tuple(merkle.inclusion_path(nodes, index, size)),
-                checkpoint=signed.note,
-            ),
-            status=evidence.Status(
-                entry=signed.leaf,
-                path=signed.path,
-                tile=signed.status.tiles[number],
-                tile_path=signed.status.path(number),
-                checkpoint=signed.note,
-                consistency=(),
-            ),
-        )
+        return shown.evidence_of(self._store.reads, signed, indices)
 
     # What follows runs in the writer's thread.
 
@@ -418,7 +346,7 @@ class Log:
         head = Checkpoint(origin=self._origin, size=tree.size, root=root)
         checkpoint = note.sign_checkpoint(head, self._signer)
         self._store.commit(rows, group.fresh.items(), tiles, checkpoint)
-        self._signed = _Signed(
+        self._signed = Signed(
             tree=tree,
             status=bits,
             leaf=leaf,
@@ -444,7 +372,7 @@ class _Group:
     """Entries that are about to be committed together, after those of the log."""
 
     def __init__(
-        self, origin: str, before: _Signed, reads: Reads, stored: dict[bytes, int], time: int
+        self, origin: str, before: Signed, reads: Reads, stored: dict[bytes, int], time: int
     ) -> None:
         self._origin = origin
         self._before = before
@@ -551,39 +479,12 @@ def _settle(answers: Sequence[tuple[_Job, _Answer]]) -> None:
 
 def _write_of(asked: Entry) -> _Write:
     draft = encoding.encode(entry.draft(asked))
-    if isinstance(asked, Issued | Granted):
-        # 16 bytes: who finds two writes of one name gets evidence of the wrong one, no more.
-        about = asked.fingerprint.digest[:2] + sha256(draft).digest()[:16]
-    elif isinstance(asked, Used | Revoked):
-        about = asked.index.to_bytes(8)
-    else:
-        raise TypeError("only the log itself writes a status entry")
-    return _Write(asked, draft, _KINDS[type(asked)] + about)
+    return _Write(asked, draft, name_of(asked, draft))
 
 
-_KINDS: Final = {
-    Issued: bytes([entry.ISSUED]),
-    Granted: bytes([entry.GRANTED]),
-    Used: bytes([entry.USED]),
-    Revoked: bytes([entry.REVOKED]),
-}
-
-
-def _restored(store: Store, origin: str, signer: Signer) -> _Signed:
+def _restored(store: Store, origin: str, signer: Signer) -> Signed:
     """Return the log as it was signed last."""
     tree, bits, checkpoint = store.load(origin, signer.key_id)
     if not tree.size:
-        return _Signed(tree=tree, status=bits, leaf=b"", path=(), time=0, note=b"")
-    last = tree.size - 1
-    leaf = store.writer.leaf(last)
-    status_entry = entry.decode(leaf)
-    if not isinstance(status_entry, entry.Status) or status_entry.root != bits.root:
-        raise StorageError("log.10", "the last entry is not the status of those before it")
-    return _Signed(
-        tree=tree,
-        status=bits,
-        leaf=leaf,
-        path=tuple(merkle.inclusion_path(store.writer.shelf.nodes(tree), last, tree.size)),
-        time=status_entry.time,
-        note=checkpoint,
-    )
+        return Signed(tree=tree, status=bits, leaf=b"", path=(), time=0, note=b"")
+    return Signed.of(store.writer, tree, bits, checkpoint)

@@ -6,6 +6,7 @@ shown to.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -50,8 +51,18 @@ class Signed:
             StorageError: log.10, the last entry is not the status of those before it.
         """
         last = tree.size - 1
-        leaf = reads.leaf(last)
         bits = StatusTree.empty().covering(last, reads.revoked(last))
+        return cls.of(reads, tree, bits, note)
+
+    @classmethod
+    def of(cls, reads: Reads, tree: Tree, bits: StatusTree, note: bytes) -> Self:
+        """Return a tree with its status, the tree of bits being known.
+
+        Raises:
+            StorageError: log.10, the last entry is not the status of those before it.
+        """
+        last = tree.size - 1
+        leaf = reads.leaf(last)
         written = entry.decode(leaf)
         if not isinstance(written, entry.Status) or written.root != bits.root:
             raise StorageError("log.10", "the last entry is not the status of those before it")
@@ -65,29 +76,39 @@ class Signed:
         )
 
 
-def evidence_of(reads: Reads, signed: Signed, index: int) -> Evidence:
-    """Return the evidence of an entry under a checkpoint; see `Registry.evidence`."""
+def evidence_of(reads: Reads, signed: Signed, indices: Sequence[int]) -> list[Evidence]:
+    """Return the evidence of each of these entries under a checkpoint; see `Registry.evidence`."""
     size = signed.tree.size
-    if not 0 <= index < size - 1:
-        raise DDTPError("log.1", f"no status covers an entry {index}, the log has {size}")
-    nodes = reads.shelf.nodes(signed.tree)
-    number = status.tile_of(index)
-    return Evidence(
-        registration=Registration(
-            entry=reads.leaf(index),
-            index=index,
-            path=tuple(merkle.inclusion_path(nodes, index, size)),
-            checkpoint=signed.note,
-        ),
-        status=evidence.Status(
-            entry=signed.leaf,
-            path=signed.path,
-            tile=signed.status.tiles[number],
-            tile_path=signed.status.path(number),
-            checkpoint=signed.note,
-            consistency=(),
-        ),
+    for index in indices:
+        if not 0 <= index < size - 1:
+            raise DDTPError("log.1", f"no status covers an entry {index}, the log has {size}")
+    paths = merkle.inclusion_paths(reads.shelf.nodes(signed.tree), indices, size)
+    statuses = {number: _status(signed, number) for number in set(map(status.tile_of, indices))}
+    return [
+        Evidence(
+            registration=Registration(entry=leaf, index=index, path=path, checkpoint=signed.note),
+            status=statuses[status.tile_of(index)],
+        )
+        for index, leaf, path in zip(indices, _leaves(reads, indices), paths, strict=True)
+    ]
+
+
+def _status(signed: Signed, number: int) -> evidence.Status:
+    return evidence.Status(
+        entry=signed.leaf,
+        path=signed.path,
+        tile=signed.status.tiles[number],
+        tile_path=signed.status.path(number),
+        checkpoint=signed.note,
+        consistency=(),
     )
+
+
+def _leaves(reads: Reads, indices: Sequence[int]) -> list[bytes]:
+    first, end = indices[0], indices[-1] + 1
+    if list(indices) == list(range(first, end)):
+        return reads.leaves(first, end)  # as those of a submission nearly always are
+    return [reads.leaf(index) for index in indices]
 
 
 def look_up(reads: Reads, size: int, prefix: str) -> list[tuple[int, bytes]]:

@@ -67,6 +67,26 @@ def inclusion_path(nodes: Nodes, index: int, size: int) -> list[bytes]:
     return _siblings(nodes, 0, index, size)
 
 
+def inclusion_paths(nodes: Nodes, indices: Iterable[int], size: int) -> list[tuple[bytes, ...]]:
+    """Return the inclusion path of each of these leaves; neighbours share what is above them."""
+    height = _height(size)
+    known: dict[tuple[int, int], tuple[bytes, ...]] = {}
+
+    def upward(level: int, index: int) -> tuple[bytes, ...]:
+        if level == height:
+            return ()
+        found = known.get((level, index))
+        if found is None:
+            above = upward(level + 1, index >> 1)
+            sibling = index ^ 1
+            inside = sibling << level < size
+            found = (_node(nodes, level, sibling, size), *above) if inside else above
+            known[level, index] = found
+        return found
+
+    return [upward(0, index) for index in indices]
+
+
 def consistency_path(nodes: Nodes, old: int, size: int) -> list[bytes]:
     """Return the hashes that show the tree of `old` leaves to be the beginning of this one.
 

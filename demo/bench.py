@@ -76,6 +76,10 @@ class Figure:
         )
 
 
+Measure = Callable[..., Iterator[Figure]]
+"""Told for how many seconds to measure each figure, about; some take a number of entries, too."""
+
+
 def rate(work: Callable[[], object], seconds: float) -> float:
     """Return how often a second of one core `work` runs: what others run does not count."""
     count, begin = 0, time.process_time()
@@ -216,10 +220,28 @@ def wallet(seconds: float) -> Iterator[Figure]:
     return bench_wallet.wallet(seconds)
 
 
-FIGURES: Final[Mapping[str, Callable[[float], Iterator[Figure]]]] = {
+def log(seconds: float, entries: int | None = None) -> Iterator[Figure]:
+    """Measure a log of a million entries, or so many."""
+    from demo import bench_log
+
+    return bench_log.log(seconds, entries or bench_log.ENTRIES)
+
+
+def chain(seconds: float, entries: int | None = None) -> Iterator[Figure]:
+    """Measure what the registry costs at a million entries, or so many."""
+    from demo import bench_chain, bench_log
+
+    return bench_chain.chain(seconds, entries or bench_log.ENTRIES)
+
+
+FIGURES: Final[Mapping[str, Measure]] = {
     "verify": verify_presentation,
     "present": present,
     "issue": issue,
     "start": start,
     "wallet": wallet,
+    "log": log,
+    "chain": chain,
 }
+SIZED: Final = ("log", "chain")
+"""The figures that depend on how long a log is."""

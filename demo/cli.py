@@ -55,23 +55,30 @@ def _write_records(folder: Path) -> int:
 @click.option(
     "--seconds", default=3.0, show_default=True, help="How long to measure each figure, about."
 )
-def bench(figures: tuple[str, ...], seconds: float) -> int:
+@click.option(
+    "--entries",
+    type=click.IntRange(1_000, 100_000_000),
+    help="How long the log is for log and chain; 1,000,000 if not given.",
+)
+def bench(figures: tuple[str, ...], seconds: float, entries: int | None) -> int:
     """Measure what it costs, beside what this machine can do in the same run.
 
     \b
     Examples:
       ddtp bench
       ddtp bench verify present --seconds 10
+      ddtp bench chain --entries 10000000     some minutes and eight GiB of disk
       ddtp bench --json       one object a line: name, value, unit, limit, ratio
     """
-    from demo.bench import FIGURES
+    from demo.bench import FIGURES, SIZED
 
     unknown = [name for name in figures if name not in FIGURES]
     if unknown:
         raise click.UsageError(f"there is no figure {unknown[0]!r}; there are {', '.join(FIGURES)}")
     missed = False
     for name in figures or FIGURES:
-        for figure in FIGURES[name](seconds):
+        sized = {"entries": entries} if name in SIZED else {}
+        for figure in FIGURES[name](seconds, **sized):
             print_out(figure.line() if console().json else figure.words())
             missed = missed or not figure.good
     return exits.NEGATIVE if missed else exits.OK

@@ -1,0 +1,160 @@
+"""What the registry costs as it grows: `ddtp bench chain`.
+
+The figures of a long log (`demo.bench_log`), with what a bare pipeline of SHA-256 and SQLite
+does with the same rows; by HTTP the log is served by a process of its own.
+"""
+
+import asyncio
+import contextlib
+import multiprocessing
+import resource
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+from demo import sample
+from demo.bench import Figure
+from demo.bench_log import (
+    AT_ONCE,
+    ENTRIES,
+    LEAST_APPEND,
+    MAX_OPEN_S,
+    TOGETHER,
+    Long,
+    filled,
+    open_log,
+    submission,
+)
+
+LEAST_HTTP: Final = 10_000
+MAX_BYTES: Final = 260
+MAX_INCLUSION_MS: Final = 2
+MAX_CONSISTENCY_MS: Final = 5
+MAX_LOG_MIB: Final = 200
+SENT: Final = 24  # submissions by HTTP
+
+
+def chain(seconds: float, entries: int = ENTRIES) -> Iterator[Figure]:
+    """Measure a log of so many entries; ten million take some minutes and eight GiB of disk."""
+    del seconds
+    with filled(entries) as long:
+        yield Figure(
+            name="bytes_per_entry",
+            value=long.bytes_per_entry(),
+            unit="B",
+            limit=MAX_BYTES,
+            least=None,
+            note=f"all files of a log of {entries:,} entries",
+        )
+        yield from _reads(long)
+        ours, bare = long.append(hashed=True)
+        yield Figure(
+            name="append_library",
+            value=ours,
+            unit="1/s",
+            limit=bare,
+            least=LEAST_APPEND,
+            note=f"{AT_ONCE} a submission, {TOGETHER} at once; bare: SHA-256, same rows, same key",
+        )
+        ours, bare = long.append(hashed=False)
+        yield Figure(
+            name="append_ratio",
+            value=ours,
+            unit="1/s",
+            limit=bare,
+            least=LEAST_APPEND,
+            note="the same; bare: the rows and the key alone",
+        )
+        rate, mib = _by_http(long)
+        yield Figure(
+            name="append_http",
+            value=rate,
+            unit="1/s",
+            limit=LEAST_HTTP,
+            least=1,
+            note=f"{AT_ONCE} a submission, {TOGETHER} at once, evidence decoded by the sender",
+        )
+        yield Figure(
+            name="log_mib",
+            value=mib,
+            unit="MiB",
+            limit=MAX_LOG_MIB,
+            least=None,
+            note="the most that the server's process took",
+        )
+
+
+def _reads(long: Long) -> Iterator[Figure]:
+    yield Figure(
+        name="open_s",
+        value=long.open_s(),
+        unit="s",
+        limit=MAX_OPEN_S,
+        least=None,
+        note="until it answers",
+    )
+    yield Figure(
+        name="inclusion_ms",
+        value=long.median_ms("evidence"),
+        unit="ms",
+        limit=MAX_INCLUSION_MS,
+        least=None,
+        note="evidence of an entry anywhere in it",
+    )
+    yield Figure(
+        name="consistency_ms",
+        value=long.median_ms("consistency"),
+        unit="ms",
+        limit=MAX_CONSISTENCY_MS,
+        least=None,
+        note="from a size anywhere in it to the newest",
+    )
+
+
+def _by_http(long: Long) -> tuple[float, float]:
+    """Return the rate a second by HTTP, and the MiB that the server took at the most."""
+    here, there = multiprocessing.Pipe()
+    serving = multiprocessing.get_context("spawn").Process(target=_serve, args=(long.path, there))
+    serving.start()
+    try:
+        url: str = here.recv()
+        rate = asyncio.run(_send(url))
+        here.send("stop")
+        mib: float = here.recv()
+    finally:
+        serving.join(timeout=30)
+        if serving.is_alive():
+            serving.kill()
+    return rate, mib
+
+
+def _serve(path: Path, pipe: Connection) -> None:
+    from chain.server import Front
+    from ddtp import web
+
+    async def main() -> None:
+        opened = open_log(path)
+        async with web.serve(web.application(Front(opened).handlers())) as server:
+            pipe.send(server.url)
+            await asyncio.to_thread(pipe.recv)
+        opened.close()
+
+    with contextlib.suppress(EOFError):
+        asyncio.run(main())
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+async def _send(url: str) -> float:
+    from chain.client import RemoteLog
+    from ddtp.web import Client
+
+    asked = [submission(AT_ONCE) for _ in range(SENT)]
+    async with Client() as client:
+        remote = RemoteLog(url, sample.ORIGIN, client)
+        await remote.submit(submission(1))
+        begin = time.perf_counter()
+        for start in range(0, SENT, TOGETHER):
+            await asyncio.gather(*map(remote.submit, asked[start : start + TOGETHER]))
+        return SENT * AT_ONCE / (time.perf_counter() - begin)
