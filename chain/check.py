@@ -31,6 +31,7 @@ from ddtp.record import Document, Item
 from ddtp.request import Request
 from ddtp.verify import Contents, Found, Verdict
 
+ENDINGS: Final = (".ddtp", ".ddtpev", ".ddtpev.age", ".ddtpres")  # of what a folder or zip may hold
 BASES: Final = frozenset({1, 2, 3})  # a bare file is told by whom it is; no policy refuses it
 _OUTCOMES: Final = {
     exits.NEGATIVE: Outcome.NOT_VERIFIED,
@@ -79,7 +80,7 @@ async def check(
     """
     kind = "unknown"
     try:
-        bundle = await asyncio.to_thread(beside.read, path)
+        bundle = await asyncio.to_thread(beside.read, path, ENDINGS)
         if bundle.package.startswith(seal.START):
             kind = "sealed"
             opened = await asyncio.to_thread(_opened, bundle.package, identities)

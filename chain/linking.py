@@ -9,7 +9,7 @@ from dataclasses import replace
 from chain.view import View
 from ddtp.errors import DDTPError, Unanswered
 from ddtp.evidence import Evidence, Registration
-from ddtp.evidence_file import EvidenceFile, Link
+from ddtp.evidence_file import EvidenceFile, Link, bare
 from ddtp.network import Head
 from ddtp.package import Statement
 from ddtp.presentation import Presentation
@@ -17,7 +17,9 @@ from ddtp.request import Request
 
 
 async def joined(view: View, file: EvidenceFile) -> EvidenceFile:
-    """Return an evidence file with what joins each checkpoint in it to the newest of its log.
+    """Return an evidence file as it is given away: joined, and without naming age files (file.5).
+
+    What joins each checkpoint in it to the newest of its log goes in.
 
     Raises:
         Unanswered: A log did not give it.
@@ -36,7 +38,8 @@ async def joined(view: View, file: EvidenceFile) -> EvidenceFile:
             except DDTPError as error:
                 raise Unanswered(error.rule, f"{origin}: {error.detail}") from error
             links.append(Link(origin=origin, older=older, newer=newest, path=path))
-    return replace(file, links=tuple(links))
+    presentation = bare(Presentation.decode(file.presentation)).encode()
+    return replace(file, presentation=presentation, links=tuple(links))
 
 
 def _checkpoints(view: View, file: EvidenceFile) -> dict[str, dict[bytes, Head]]:

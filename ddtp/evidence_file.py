@@ -6,14 +6,14 @@ network's versions, and what joins the checkpoints in it to the newest of them
 to. `case_of` makes the case that `ddtp.verify.examine` decides, as of the newest checkpoint.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from ddtp import encoding, evidence, network
 from ddtp.encoding import Encodable, Fields, Value
 from ddtp.entry import Status, decode
-from ddtp.errors import DDTPError, MalformedError, Unanswered
+from ddtp.errors import DDTPError, MalformedError, TrustError, Unanswered
 from ddtp.evidence import Evidence, Registration
 from ddtp.network import Head, Network, Statement
 from ddtp.policy import Policy
@@ -23,6 +23,7 @@ from ddtp.verify import Answer, Case, Found, Presented, Profile
 
 KIND_OF_FILE: Final = "evidence"
 MAX_BYTES: Final = 64 * 2**20
+NO_FILE: Final = bytes(32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +109,12 @@ def case_of(
         MalformedError: cbor.1 to cbor.8, presentation.1, evidence.1, request.1, receipt.1.
         ProofError: merkle.1 to merkle.3, a link does not join what it names.
         SignatureError: cose.4, note.2.
-        TrustError: network.2 to network.7; file.2 where nothing in it bears a time.
+        TrustError: network.2 to network.7; file.2 where nothing in it bears a time, file.4, file.5.
     """
     trusted = network.walk(pinned, file.versions)
+    _check_versions(file.versions)
     presentation = Presentation.decode(file.presentation)
+    _check_documents(presentation)
     receipt = Receipt.open(file.receipt)
     packages = tuple(
         _presented(shown, file.used[n] if n < len(file.used) else None, documents.get(n, {}))
@@ -129,6 +132,31 @@ def case_of(
         receiver=receipt.issuer,
         receipt=file.receipt,
     )
+
+
+def bare(presentation: Presentation) -> Presentation:
+    """Return a presentation as an evidence file has it: without naming age files (file.5)."""
+    packages = tuple(
+        replace(each, documents=tuple((index, NO_FILE) for index, _ in each.documents))
+        for each in presentation.packages
+    )
+    return replace(presentation, packages=packages)
+
+
+def _check_documents(presentation: Presentation) -> None:
+    for each in presentation.packages:
+        if any(sha256 != NO_FILE for _, sha256 in each.documents):
+            raise MalformedError("file.5", "a document names an age file that nobody signed")
+
+
+def _check_versions(versions: Sequence[Statement]) -> None:
+    """Refuse versions that do not hold by themselves, whichever of them the reader has pinned."""
+    before = trusted = network.first(versions[0])
+    for each in versions:
+        before, trusted = trusted, network.walk(trusted, [each])
+        counted = each.signers() & {*before.governors, *trusted.governors}
+        if len(counted) != len(each.signatures):
+            raise TrustError("file.4", f"v{trusted.version} bears a signature that does not count")
 
 
 def _presented(shown: Shown, used: bytes | None, documents: Mapping[int, Found]) -> Presented:

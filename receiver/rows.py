@@ -122,6 +122,11 @@ REVOKED_PACKAGES: Final = """SELECT p.request, p.log, p.position, p.lock, v.key,
   WHERE p.withdrawn_at IS NULL"""
 SET_WITHDRAWN: Final = """UPDATE packages SET withdrawn_at = ?, reason = ?
   WHERE request = ? AND log = ? AND position = ?"""
+BOOKED_GRANTS: Final = """SELECT g.request, r.log, g.fingerprint, g.lock, g.position, g.key
+  FROM grants g JOIN requests r ON r.request = g.request"""
+BOOKED_RECEIPTS: Final = "SELECT request, receipt, grants, accepted_at FROM acceptances"
+BOOKED_PACKAGES: Final = """SELECT p.log, p.position, p.lock, p.withdrawn_at FROM packages p
+  JOIN requests r ON r.request = p.request WHERE r.erased_at IS NULL"""
 UPLOAD: Final = "SELECT length FROM uploads WHERE request = ? AND sha256 = ?"
 UPLOADED: Final = "SELECT count(*), coalesce(sum(length), 0) FROM uploads WHERE request = ?"
 ADD_UPLOAD: Final = "INSERT INTO uploads (request, sha256, length) VALUES (?, ?, ?)"

@@ -1,5 +1,6 @@
 """The evidence file: a whole transfer, checked with nothing but the pinned governors."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -7,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddtp import encoding, evidence, merkle
-from ddtp.errors import Outcome, ProofError
+from ddtp.errors import DDTPError, Outcome, ProofError
 from ddtp.evidence import Evidence
-from ddtp.evidence_file import EvidenceFile, Link, case_of
+from ddtp.evidence_file import EvidenceFile, Link, bare, case_of
 from ddtp.fingerprint import Fingerprint
 from ddtp.policy import Policy
 from ddtp.presentation import Presentation
@@ -108,3 +109,56 @@ def test_another_receipt_is_refused() -> None:
 
 def test_evidence_knows_how_long_a_path_may_be() -> None:
     assert malformed_rule(lambda: evidence.cut(bytes(32 * 65))) == "evidence.1"
+
+
+def test_file_4_a_signature_on_any_version_that_does_not_hold_is_refused() -> None:
+    [first] = FILE.versions
+    broken = first.signatures[-1][:-1] + bytes([first.signatures[-1][-1] ^ 1])
+    versions = (replace(first, signatures=(*first.signatures[:-1], broken)),)
+    file = replace(FILE, versions=versions)
+    assert broken_rule(lambda: case_of(file, builders.NETWORK, Policy(), 0, {})) == "file.4"
+
+
+def test_file_4_versions_before_the_pinned_one_lead_to_it() -> None:
+    pinned = builders.following(builders.NETWORK, members=builders.NETWORK.members)
+    later = replace(FILE, versions=(*FILE.versions, builders.signed(pinned)))
+    assert examine(case_of(later, pinned, Policy(), 0, {})).outcome is Outcome.VERIFIED
+    other = replace(builders.NETWORK, expires_at=builders.NETWORK.expires_at + 1)
+    file = replace(FILE, versions=(builders.signed(other), builders.signed(pinned)))
+    assert broken_rule(lambda: case_of(file, pinned, Policy(), 0, {})) == "network.3"
+
+
+def with_document(name: bytes) -> EvidenceFile:
+    """Return the file with a document of this age file, which its item would have to disclose."""
+    presentation = Presentation.decode(FILE.presentation)
+    [shown] = presentation.packages
+    named = replace(presentation, packages=(replace(shown, documents=((0, name),)),))
+    return replace(FILE, presentation=named.encode())
+
+
+def test_file_5_an_age_file_is_not_named() -> None:
+    named = with_document(b"\1" * 32)
+    assert malformed_rule(lambda: case_of(named, builders.NETWORK, Policy(), 0, {})) == "file.5"
+    opened = Presentation.decode(named.presentation)
+    assert bare(opened) == Presentation.decode(with_document(bytes(32)).presentation)
+
+
+# One position in so many is tried; DDTP_FLIPS=1 tries them all, in a minute.
+STRIDE = int(os.environ.get("DDTP_FLIPS", "8"))
+
+
+def test_with_any_byte_changed_it_does_not_verify() -> None:
+    data = FILE.encode()
+    verified = [
+        position
+        for position in range(0, len(data), STRIDE)
+        if verifies(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+    ]
+    assert verified == []
+
+
+def verifies(data: bytes) -> bool:
+    try:
+        return outcome(EvidenceFile.decode(data)) is Outcome.VERIFIED
+    except DDTPError:
+        return False

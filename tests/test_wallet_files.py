@@ -90,7 +90,7 @@ async def carried(journey: Journey, made: Made, out: Path, wish: Wish | None = N
 
 
 async def arrive(journey: Journey, path: Path) -> Taken:
-    bundle = beside.read(path, ".ddtpres")
+    bundle = beside.read(path, (".ddtpres",))
     return await take(journey.lender.desk, bundle.package, bundle.files)
 
 

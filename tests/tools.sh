@@ -1,12 +1,14 @@
 #!/bin/sh
-# Programs of other people that some tests run beside ours: the stock age tool, Chromium, JavaScript libraries, the
-# Solidity compiler, the node anvil.
+# Programs of other people that some tests run beside ours: the stock age tool, Chromium, a false clock, readers of PDF,
+# JavaScript libraries, the Solidity compiler, the node anvil.
 # Installed where that can be done without asking; elsewhere their tests say why they are skipped.
 set -u
 here=$(dirname "$0")
 
 missing=""
 command -v age >/dev/null 2>&1 || missing="$missing age"
+command -v faketime >/dev/null 2>&1 || missing="$missing faketime"
+command -v pdftotext >/dev/null 2>&1 || missing="$missing poppler-utils"
 [ -x /usr/bin/chromium ] || missing="$missing chromium"
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing for the tests:$missing" >&2

@@ -13,7 +13,13 @@ from ddtp.cli import console, exits, files
 @click.command(
     cls=cli.Command, epilog="\b\nExample: ddtp verify statement.ddtp --network network.ddtpnet"
 )
-@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=FILE)
+@click.argument(
+    "paths",
+    metavar="FILE|FOLDER...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+)
 @click.option("--network", "network_source", help="Pin this network file (once), or follow it.")
 @click.option("--home", type=FOLDER, envvar="DDTP_HOME_VERIFY", help="Where it is pinned.")
 @click.option("--offline", is_flag=True, help="Ask nobody; use the evidence in the file.")
@@ -38,7 +44,7 @@ def verify(
     offline: bool,
     contents: bool,
 ) -> int | None:
-    """Check files: packages, requests, evidence, network files.
+    """Check files: packages, requests, evidence, network files; or a folder or zip with one in it.
 
     What is sealed is opened by an identity or a passphrase. A presentation is checked as far as
     that goes: whether its records are genuine. Only its receiver can say whether it was used.

@@ -62,11 +62,11 @@ def is_bundle(path: Path) -> bool:
         return file.read(4) in _ZIP
 
 
-def read(path: Path, ending: str = ENDING) -> Bundle:
+def read(path: Path, endings: tuple[str, ...] = (ENDING,)) -> Bundle:
     """Return what a package file, or a folder or zip with one in it, holds.
 
     Args:
-        ending: What the name of the file in a folder or zip ends in, when it is no package.
+        endings: What the name of the file in a folder or zip ends in, one of these.
 
     Raises:
         MalformedError: file.3, not one such file, or no plain zip; cli.6, it is too large.
@@ -78,9 +78,10 @@ def read(path: Path, ending: str = ENDING) -> Bundle:
         data = files.read(path, limit=MAX_BYTES)
         return Bundle(package=data, files=partial(in_folder, path.parent))
     held = in_folder(path) if path.is_dir() else _in_zip(path)
-    packages = [each for each in held if _ends(each.name, ending)]
+    packages = [each for each in held if _ends(each.name, endings)]
     if len(packages) != 1:
-        raise MalformedError("file.3", f"{len(packages)} {ending} files in {path.name}")
+        names = " or ".join(endings)
+        raise MalformedError("file.3", f"{len(packages)} {names} files in {path.name}")
     with packages[0].open() as file:
         data = b"".join(_pieces(file, MAX_BYTES))
     if len(data) > MAX_BYTES:
@@ -195,9 +196,9 @@ def _open_in_zip(path: Path, listed: zipfile.ZipInfo) -> BinaryIO:
             raise MalformedError("file.3", f"{path.name}: {error}") from error
 
 
-def _ends(name: str, ending: str) -> bool:
+def _ends(name: str, endings: tuple[str, ...]) -> bool:
     # Some systems keep files of their own beside each, whose names begin with a dot.
-    return name.casefold().endswith(ending) and not name.startswith(".")
+    return name.casefold().endswith(endings) and not name.startswith(".")
 
 
 def _is_sealed(file: File) -> bool:

@@ -58,7 +58,7 @@ def import_(*, home: Path | None, file: Path, out: Path | None) -> int:
     from ddtp.cli import beside
     from receiver.arrival import Taken, take
 
-    bundle = beside.read(file, ".ddtpres")
+    bundle = beside.read(file, (".ddtpres",))
     if len(bundle.package) > http.PRESENT.limit:
         raise MalformedError("cli.6", f"{file}: more than {http.PRESENT.limit} bytes")
     if out is not None and out.exists():

@@ -31,6 +31,22 @@ def purge(*, home: Path | None) -> None:
     console().result(fields, text)
 
 
+@receiver.command(epilog="\b\nExample: ddtp receiver reconcile --json")
+@HOME
+def reconcile(*, home: Path | None) -> int:
+    """Hold our own books against the registry; exit code 1 if anything differs."""
+    from chain import books
+    from receiver import reconcile as reconciling
+
+    async def compare(
+        opened: "Home",
+    ) -> tuple[dict[str, int], tuple["books.Difference", ...]]:
+        return await reconciling.compare(opened.desk)
+
+    read, differences = with_home(home, compare)
+    return books.tell(reconciling.SCHEMA, read, differences)
+
+
 @receiver.group()
 def policy() -> None:
     """What is asked of evidence, and what may be asked of holders."""
