@@ -223,9 +223,10 @@ class RecordType:
                 raise MalformedError("type.7", f"{self.name} takes no document of type {kind}")
 
 
-def builtin() -> Mapping[str, RecordType]:
-    """Return the types that come with the program, by name."""
-    return _folder(_BUILTIN)
+@cache
+def builtin() -> tuple[str, ...]:
+    """Return the names of the types that come with the program; a file is called as its type."""
+    return tuple(sorted(f"{path.stem}/1" for path in _BUILTIN.glob("*.toml")))
 
 
 def find(name: str, folder: FilePath | None = None) -> RecordType:
@@ -235,7 +236,7 @@ def find(name: str, folder: FilePath | None = None) -> RecordType:
         MalformedError: type.1, a file in the folder describes no type.
         DDTPError: type.2, there is no such type.
     """
-    found = builtin().get(name)
+    found = _builtin(name) if name in builtin() else None
     if found is None and folder is not None:
         found = _folder(folder).get(name)
     if found is None:
@@ -383,6 +384,13 @@ _FITS: Final = {
     "integer": _is_integer,
     "boolean": _is_boolean,
 }
+
+
+@cache
+def _builtin(name: str) -> RecordType:
+    """Return one type that comes with the program: to read them all takes 0.2 s."""
+    file = _BUILTIN / f"{name.removesuffix('/1')}.toml"
+    return RecordType.load(file.read_text(encoding="utf-8"))
 
 
 @cache

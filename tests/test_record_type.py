@@ -67,9 +67,37 @@ def test_a_record_of_its_type_passes() -> None:
     STATEMENT.check(RECORD)
 
 
-@pytest.mark.parametrize("name", ["bank-statement/1", "asset-proof/1", "file/1"])
+# Those of the design; a type that goes would leave records of it without labels.
+TYPES = (
+    *("bank-statement/1", "deposit-certificate/1", "asset-proof/1", "enterprise-asset-proof/1"),
+    *("credit-report/1", "enterprise-kyc/1", "university-offer/1", "academic-record/1"),
+    *("income-certificate/1", "provident-fund/1", "e-contract/1", "invoice/1"),
+    *("warehouse-receipt/1", "file/1"),
+)
+
+
+def test_every_type_of_the_design_comes_with_the_program() -> None:
+    assert set(record_type.builtin()) == set(TYPES)
+
+
+@pytest.mark.parametrize("name", TYPES)
 def test_a_type_that_comes_with_the_program_is_whole(name: str) -> None:
-    assert record_type.find(name).name == name
+    kind = record_type.find(name)
+    assert kind.name == name
+    names = [each.labels["zh-Hant"] for each in kind.claims.values()]
+    assert len(names) == len(set(names)), "two claims have one label"
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_no_label_mixes_the_scripts_of_chinese(name: str) -> None:
+    kind = record_type.find(name)
+    fields = [*kind.claims.values()]
+    for table in kind.tables.values():
+        fields += table.columns.values()
+    simplified = "".join(each.labels["zh-Hans"] for each in fields)
+    traditional = "".join(each.labels["zh-Hant"] for each in fields)
+    assert not set(traditional) & set("户账号额债证书单货质贷缴税购买发联电页传声")
+    assert not set(simplified) & set("戶帳號額債證書單貨質貸繳稅購買發聯電頁傳聲") - {"書"}
 
 
 @pytest.mark.parametrize(
