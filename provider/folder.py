@@ -84,8 +84,9 @@ class FolderSource:
         check_name(customer)
         check_name(name)
         below = self.folder / customer
-        for stem in dict.fromkeys((name, name.rpartition(".")[0])):
-            path = _file_of(below, stem) if stem else None
+        stem, _, number = name.rpartition(".")
+        for each_stem in (name, stem) if number.isdigit() else (name,):
+            path = _file_of(below, each_stem) if each_stem else None
             if path is not None:
                 for each, found in self._read(path):
                     if each == name:

@@ -1,0 +1,223 @@
+"""Records that others wrote go the whole way, over every format; no file is passed over.
+
+Every file of the third-party records lies in the bank's folder: what a reader takes as a statement
+beside the others, all else, and what a reader refuses, in `files`. Each is offered, collected,
+asked for, shared and accepted; what the lender then holds is compared with the file byte by byte.
+One town serves them all; every test looks at one file of it. Of files given as they are, two of
+each folder and kind go the whole way, since nothing reads them; with DDTP_WALK_ALL=1 all do.
+(CAMT.053 is walked statement by statement in tests/test_camt_walk.py, and malformed files there
+and in each reader's tests.)
+"""
+
+import asyncio
+import hashlib
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ddtp.errors import DDTPError
+from holder.collect import collect
+from holder.consent import Wish, choose
+from holder.history import remember
+from holder.transfer import consent, send
+from provider import folder as folders
+from receiver import telling
+from receiver.report import Read
+from tests import test_mt940, test_ofx, test_table
+from tests.journey import CUSTOMER, Journey, ignore, open_journey
+from tests.vectors import VECTORS, over
+
+RECORDS = VECTORS / "records"
+NO_RECORDS = ("LICENSE", ".yml")  # licences, and what another parser's own tests expect
+# CAMT.053 that does not add up, and what is XML and no CAMT.053.
+XML_REFUSED = {"camt053.v2.five.decimals.xml": "source.9", ".xml": "source.7"}
+
+TEMPLATE = """
+purpose = "account-opening"
+retention_days = 90
+valid_hours = 48
+binding = "none"
+sentence = { en = "An account", zh-Hans = "开户", zh-Hant = "開戶", pt = "Abrir conta" }
+
+[[want]]
+types = ["bank-statement/1", "file/1"]
+required = [["claim"], ["document"]]
+optional = [["row", "transactions"]]
+max_age_days = 20000
+"""
+
+
+def named(path: Path) -> str:
+    """Return a name for a file that tells its folder too."""
+    return "-".join(path.relative_to(RECORDS).parts)
+
+
+def files() -> Iterator[Path]:
+    """Yield every file that is a record."""
+    for path in sorted(RECORDS.rglob("*")):
+        if path.is_file() and not any(each in path.name for each in NO_RECORDS):
+            yield path
+
+
+def refusal(path: Path) -> str:
+    """Return the rule by which a file is no statement that can be issued, "" where it is one."""
+    relative = str(path.relative_to(RECORDS))
+    match path.suffix.lower():
+        case ".csv":
+            found = (rule for key, (rule, _) in test_table.REFUSED.items() if key in relative)
+            return next(found, "")
+        case ".ofx":
+            return test_ofx.REFUSED.get(path.name, ("", ""))[0]
+        case ".sta" | ".txt":
+            return test_mt940.REFUSED.get(relative.removeprefix("mt940/"), ("", ""))[0]
+        case ".xml" if "053" not in path.name or path.name in XML_REFUSED:
+            return XML_REFUSED.get(path.name, XML_REFUSED[".xml"])
+    return ""
+
+
+READ = [path for path in files() if path.suffix.lower() in folders.READERS]
+STATEMENTS = [path for path in READ if not refusal(path)]
+REFUSED = [path for path in READ if refusal(path)]
+ANY = [path for path in files() if path not in STATEMENTS]
+
+
+def few(paths: list[Path]) -> Iterator[Path]:
+    """Yield two files of each folder and kind, or all of them."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for path in paths:
+        kind = path.relative_to(RECORDS).parts[0], path.suffix.lower()
+        seen[kind] += 1
+        if seen[kind] <= 2 or os.environ.get("DDTP_WALK_ALL"):
+            yield path
+
+
+AS_THEY_ARE = list(few(ANY))
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """What became of one file: the lender's contents, and the document attached to them."""
+
+    state: str
+    read: Read
+    attached: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Town:
+    """What the one town did, by file.
+
+    Attributes:
+        refused: Rule and detail that the bank is told, and the rule when an offer is asked for.
+        whole: Size and SHA-256 of each file as it would be given as it is.
+    """
+
+    statements: Mapping[Path, Walked]
+    as_they_are: Mapping[Path, Walked]
+    refused: Mapping[Path, tuple[str, str, str]]
+    whole: Mapping[Path, tuple[int, bytes]]
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
+    """Walk every file through one town; where it went is looked at by the tests."""
+    return asyncio.run(_walk(tmp_path_factory.mktemp("records")))
+
+
+async def _walk(folder: Path) -> Town:
+    async with open_journey(folder) as journey:
+        (journey.records / folders.FILES).mkdir()
+        for path in READ:
+            (journey.records / named(path)).write_bytes(path.read_bytes())
+        for path in ANY:
+            (journey.records / folders.FILES / named(path)).write_bytes(path.read_bytes())
+        listed = {each.name: each for each in journey.bank.source.records(CUSTOMER)}
+        whole = {path: _file_of(journey, path) for path in ANY}
+        refused = {}
+        for path in REFUSED:
+            error = listed[Path(named(path)).stem].refused
+            assert error is not None, path
+            of_offer = await _refusal(journey, Path(named(path)).stem)
+            refused[path] = (error.rule, error.detail, of_offer)
+        statements = {}
+        for path in STATEMENTS:
+            stem = Path(named(path)).stem
+            name = stem if stem in listed else f"{stem}.1"
+            statements[path] = await _share(journey, name)
+        return Town(
+            statements=statements,
+            as_they_are={path: await _share(journey, named(path)) for path in AS_THEY_ARE},
+            refused=refused,
+            whole=whole,
+        )
+
+
+def _file_of(journey: Journey, path: Path) -> tuple[int, bytes]:
+    """Return size and SHA-256 of what a file would be issued with."""
+    [document] = journey.bank.source.record(CUSTOMER, named(path)).record.documents
+    return document.size, document.sha256
+
+
+async def _refusal(journey: Journey, record: str) -> str:
+    """Return the rule by which the bank refuses to offer a record."""
+    with pytest.raises(DDTPError) as caught:
+        await journey.bank.offers.make(CUSTOMER, record)
+    return caught.value.rule
+
+
+async def _share(journey: Journey, name: str) -> Walked:
+    """Take one record from the bank's folder to the lender's desk."""
+    arrived = await collect(journey.wallet, await journey.offer(name), ignore)
+    made = journey.ask(TEMPLATE)
+    met = await journey.met(made)
+    plan = choose([(made.request.wanted[0], journey.wallet.held(arrived.id))], Wish())
+    granted = consent(journey.wallet, remember(journey.wallet, met.data), plan)
+    sent = await send(journey.wallet, granted, ignore)
+    asked = journey.lender.desk.cases.find(made.id)
+    [read] = telling.contents(journey.lender, asked, "en")
+    [document] = read.documents
+    target = io.BytesIO()
+    journey.lender.desk.folders.of(asked.id).copy(document.sealed, target)
+    return Walked(sent.state.value, read, target.getvalue())
+
+
+def test_at_least_forty_files_go_over_six_formats() -> None:
+    kinds = {path.suffix.lower() for path in STATEMENTS} | {
+        path.suffix.lower() for path in AS_THEY_ARE
+    }
+    assert not STATEMENTS or (len(STATEMENTS) >= 30 and len(STATEMENTS) + len(AS_THEY_ARE) >= 60)
+    assert not STATEMENTS or kinds >= {".xml", ".ofx", ".sta", ".csv", ".json", ".pdf"}
+
+
+@over((named(path), path) for path in STATEMENTS)
+def test_a_statement_arrives_verified_with_its_file(case: Path, town: Town) -> None:
+    walked = town.statements[case]
+    assert walked.state == "verified"
+    assert walked.read.statement.type == "bank-statement/1"
+    assert walked.attached == case.read_bytes()
+
+
+@over((named(path), path) for path in AS_THEY_ARE)
+def test_a_file_arrives_verified_as_it_is(case: Path, town: Town) -> None:
+    walked = town.as_they_are[case]
+    assert walked.state == "verified"
+    assert walked.read.statement.type == "file/1"
+    assert walked.attached == case.read_bytes()
+
+
+@over((f"{named(path)}-{refusal(path)}", path) for path in REFUSED)
+def test_a_file_that_is_no_statement_to_issue_says_why(case: Path, town: Town) -> None:
+    rule, detail, of_offer = town.refused[case]
+    assert (rule, of_offer) == (refusal(case), refusal(case))
+    assert "line" in detail or named(case) in detail
+
+
+@over((named(path), path) for path in ANY)
+def test_every_other_file_is_given_as_it_is(case: Path, town: Town) -> None:
+    data = case.read_bytes()
+    assert town.whole[case] == (len(data), hashlib.sha256(data).digest())
