@@ -18,7 +18,7 @@ from chain.registry import Registry
 from chain.rules import Auditor, Fault
 from chain.shown import Signed
 from chain.store import SCHEMA, Reads, name_of
-from ddtp import breach, encoding, entry, merkle, note
+from ddtp import breach, entry, merkle, note
 from ddtp.breach import Breach
 from ddtp.errors import DDTPError, StorageError
 from ddtp.note import Checkpoint
@@ -222,7 +222,7 @@ def _herds(batch: Batch) -> Iterator[tuple[bytes, int]]:
         with contextlib.suppress(DDTPError):
             known = entry.decode(leaf)
             if isinstance(known, entry.Issued | entry.Granted):
-                yield name_of(known, encoding.encode(entry.draft(known))), index
+                yield name_of(known, entry.encode_draft(known)), index
 
 
 def _is_status(leaf: bytes) -> bool:

@@ -426,7 +426,7 @@ class _Group:
         found = self._find(write)
         if found is not None:
             used = self._entry(found)
-            if encoding.encode(entry.draft(used)) != write.draft:
+            if entry.encode_draft(used) != write.draft:
                 receipt = used.receipt.text if isinstance(used, Used) else ""
                 raise ConflictError("log.3", f"entry {found} uses it for the receipt {receipt}")
             return
@@ -478,7 +478,7 @@ def _settle(answers: Sequence[tuple[_Job, _Answer]]) -> None:
 
 
 def _write_of(asked: Entry) -> _Write:
-    draft = encoding.encode(entry.draft(asked))
+    draft = entry.encode_draft(asked)
     return _Write(asked, draft, name_of(asked, draft))
 
 

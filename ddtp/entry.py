@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-from ddtp import cose, encoding, labels
+from ddtp import cose, encoding, fingerprint, labels
 from ddtp.encoding import Value
 from ddtp.errors import MalformedError
 from ddtp.fingerprint import Fingerprint
@@ -106,6 +106,24 @@ def decode(leaf: bytes) -> Entry:
 def draft(entry: Entry) -> list[Value]:
     """Return the array of an entry without its time, which only a log sets."""
     return [_KINDS[type(entry)], *_bare(entry)[:-1]]
+
+
+def encode_draft(entry: Entry) -> bytes:
+    """Return the bytes of a draft."""
+    if isinstance(entry, Issued | Granted):
+        # Nearly all entries are of these, and their fields have fixed lengths.
+        key = entry.author if isinstance(entry, Issued) else entry.use
+        begin = _BEGIN_OF[type(entry)]
+        return b"".join((begin, entry.fingerprint, _BEFORE_LOCK, entry.lock, _BEFORE_KEY, key))
+    return encoding.encode(draft(entry))
+
+
+_BEGIN_OF: Final = {
+    kind: encoding.head(4, 4) + encoding.head(0, number) + encoding.head(2, fingerprint.LENGTH)
+    for kind, number in ((Issued, ISSUED), (Granted, GRANTED))
+}
+_BEFORE_LOCK: Final = encoding.head(2, 32)
+_BEFORE_KEY: Final = encoding.head(2, 34)
 
 
 def stamp(draft: Value, time: int) -> Entry:

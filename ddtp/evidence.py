@@ -124,7 +124,8 @@ class Evidence:
 
     def encode(self) -> bytes:
         """Return the bytes of the evidence."""
-        return encoding.encode({1: self.registration.row(), 2: self.status.row()})
+        registration = encoding.encode(self.registration.row())
+        return b"\xa2\x01" + registration + b"\x02" + _encoded(self.status)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -138,6 +139,12 @@ class Evidence:
                 registration=Registration.of(fields.take(1, list)),
                 status=Status.of(fields.take(2, list)),
             )
+
+
+# One status stands in the evidence of all entries of a submission.
+@lru_cache(maxsize=16)
+def _encoded(status: Status) -> bytes:
+    return encoding.encode(status.row())
 
 
 def check_registration(registration: Registration, head: Head) -> Entry:

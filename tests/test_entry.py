@@ -192,3 +192,8 @@ def test_cose_4_refuses_a_use_in_another_log() -> None:
 
 def test_cose_4_refuses_a_use_by_another_key() -> None:
     assert broken_rule(lambda: entry.check_use(USED, builders.ORIGIN, AUTHOR)) == "cose.4"
+
+
+@every_entry
+def test_the_bytes_of_a_draft_are_those_of_its_array(each: Entry) -> None:
+    assert entry.encode_draft(each) == encoding.encode(entry.draft(each))
