@@ -499,3 +499,23 @@ async def test_doctor_finds_a_log_that_is_down(town: Town) -> None:
 
 def test_doctor_looks_at_a_bare_machine(run: Run) -> None:
     assert run("doctor").code == 0
+
+
+async def test_an_entry_is_proven_to_other_programs(town: Town) -> None:
+    index = str(0)
+    home = str(town.log_home)
+    shown = await asyncio.to_thread(command, "chain", "prove", index, "--home", home)
+    assert shown.code == 0, shown.err
+    assert shown.out.startswith("c2sp.org/tlog-proof@v1\nextra ")
+    file = town.folder / "entry.cose"
+    made = await asyncio.to_thread(
+        command, "chain", "prove", index, "--home", home, "--format", "cose", "-o", file
+    )
+    assert (made.code, file.read_bytes()[:2]) == (0, b"\xd2\x84")
+
+
+async def test_only_the_log_signs_a_cose_receipt(town: Town) -> None:
+    ran = await asyncio.to_thread(
+        command, "chain", "prove", "0", "--url", town.log_url, "--format", "cose"
+    )
+    assert ran.code == 2

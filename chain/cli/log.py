@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from chain.cli import copies
+from chain.cli import bridges, copies
 from chain.cli.backup import add_to as add_backup
 from chain.cli.shared import (
     FILE,
@@ -265,7 +265,7 @@ def checkpoint(home: Path | None, url: str | None, *, accept: bool) -> None:
     console().result({"schema": "ddtp.checkpoint/1", "note": note}, note.rstrip("\n"))
 
 
-for command in (copies.audit, copies.mirror):
+for command in (bridges.prove, copies.audit, copies.mirror):
     chain.add_command(command)
 
 add_backup(
