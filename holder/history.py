@@ -221,7 +221,13 @@ def store(wallet: Wallet, transfer: Transfer) -> Transfer:
     """Keep a transfer as it stands now, and return it."""
     transfer = replace(transfer, changed_at=wallet.clock())
     wallet.vault.put("transfers", transfer.id.encode(), transfer.encode())
-    wallet.vault.note({f"transfer:{transfer.id}": transfer.row()})
+    return _noted(wallet, transfer)
+
+
+def _noted(wallet: Wallet, transfer: Transfer) -> Transfer:
+    """Have the index say what a transfer's file says, and empty the outbox of one that is over."""
+    if wallet.rows("transfer").get(transfer.id) != transfer.row():
+        wallet.vault.note({f"transfer:{transfer.id}": transfer.row()})
     if transfer.state in _OVER:
         shutil.rmtree(wallet.vault.folder / "outbox" / transfer.id, ignore_errors=True)
     return transfer
@@ -233,7 +239,7 @@ def remember(wallet: Wallet, data: bytes) -> Transfer:
     with wallet.vault.lock("transfers"):
         for identity, row in wallet.rows("transfer").items():
             if row.get("request") == text:
-                found = load(wallet, identity)
+                found = _noted(wallet, load(wallet, identity))
                 if found.state is State.VERIFIED or found.state not in _OVER:
                     return found
         now = wallet.clock()
@@ -247,7 +253,8 @@ def sent(wallet: Wallet, request: Fingerprint) -> Transfer | None:
     """Return the transfer whose presentation went to this request and was not answered yet."""
     for identity, row in wallet.rows("transfer").items():
         if (row.get("request"), row.get("state")) == (request.text, State.SENT.value):
-            return load(wallet, identity)
+            # A stop may have kept the index from what the file says.
+            return _noted(wallet, load(wallet, identity))
     return None
 
 

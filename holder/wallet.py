@@ -256,8 +256,8 @@ class Wallet:
         try:
             package = self.package(identity)
         except (StorageError, MalformedError):
-            self.vault.note({f"package:{identity}": None})
             self.vault.remove("packages", bytes.fromhex(identity))
+            self.vault.note({f"package:{identity}": None})
         else:
             self.discard(package)
 
@@ -270,10 +270,11 @@ class Wallet:
             if other != identity and mine:
                 with contextlib.suppress(StorageError):
                     others |= _documents(self.package(other))
-        self.vault.note({f"package:{identity}": None})
+        # Its row last: what a stop leaves behind is listed, and can be forgotten again.
         for sha256 in mine - others:
             self.vault.remove("documents", sha256)
         self.vault.remove("packages", package.fingerprint.digest)
+        self.vault.note({f"package:{identity}": None})
 
     def number_of(self, statement: Statement) -> int:
         """Return the number of our key that a statement is bound to.

@@ -221,6 +221,16 @@ def test_an_error_is_one_document_with_json() -> None:
     assert (fields["schema"], fields["rule"], fields["exit"]) == ("ddtp.error/1", "cli.4", 2)
 
 
+@pytest.mark.parametrize(
+    "words", [["nothing", "--json"], ["--json", "verify"], ["keys", "-x", "--json"]]
+)
+def test_what_was_not_understood_is_one_document_with_json(words: list[str]) -> None:
+    done = ddtp_command(*words)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["exit"], found["slug"], found["rule"]) == (2, 2, "usage", None)
+    assert found["hint"].endswith("--help")
+
+
 def test_json_means_the_same_before_and_after_the_noun(key: Path) -> None:
     before = ddtp_command("--json", "keys", "public", str(key)).stdout
     assert before == ddtp_command("keys", "public", str(key), "--json").stdout

@@ -106,7 +106,7 @@ def _run(words: list[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.UsageError as error:
-        return _report(error)
+        return _misused(error, words)
     with context:
         try:
             code = program.invoke(context)
@@ -114,9 +114,18 @@ def _run(words: list[str]) -> int:
             return done.exit_code
         except (click.Abort, BrokenPipeError):
             raise
+        except click.UsageError as error:
+            return _misused(error, words)
         except Exception as error:  # noqa: BLE001 - the top of the process: every error gets its words here
             return _report(error)
     return code if isinstance(code, int) else exits.OK
+
+
+def _misused(error: click.UsageError, words: Sequence[str]) -> int:
+    """Say what was not understood; what was not parsed to its end may have asked for JSON."""
+    from ddtp.cli import report
+
+    return report.usage(error, json=console().json or "--json" in words)
 
 
 def _report(error: Exception) -> int:
@@ -124,8 +133,6 @@ def _report(error: Exception) -> int:
 
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    if isinstance(error, click.UsageError):
-        return report.usage(error)
     if isinstance(error, DDTPError | Unanswered):
         return report.refused(error)
     if isinstance(error, OSError):

@@ -35,14 +35,17 @@ def refused(error: DDTPError | Unanswered) -> int:
     return code
 
 
-def usage(error: click.UsageError) -> int:
+def usage(error: click.UsageError, *, json: bool) -> int:
     """Print what was not understood in a command, and return its exit code."""
     path = error.ctx.command_path if error.ctx is not None else "ddtp"
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         print_err(error.format_message())
         return exits.USAGE
-    print_err(f"ddtp: error: {safe(error.format_message())} (usage)")
-    print_err(f"ddtp: hint: {path} --help")
+    what, hint = error.format_message(), f"{path} --help"
+    print_err(f"ddtp: error: {safe(what)} (usage)")
+    print_err(f"ddtp: hint: {hint}")
+    if json:
+        _print_fields(None, "usage", what, hint, exits.USAGE)
     return exits.USAGE
 
 
@@ -75,12 +78,16 @@ def _print(what: str, slug: str, hint: str, code: int, error: DDTPError | Unansw
     if hint:
         print_err(f"ddtp: hint: {safe(hint)}")
     if console().json:
-        fields = {
-            "schema": "ddtp.error/1",
-            "rule": error.rule,
-            "slug": slug,
-            "detail": error.detail,
-            "hint": hint,
-            "exit": code,
-        }
-        print_out(document(fields))
+        _print_fields(error.rule, slug, error.detail, hint, code)
+
+
+def _print_fields(rule: str | None, slug: str, detail: str, hint: str, code: int) -> None:
+    fields = {
+        "schema": "ddtp.error/1",
+        "rule": rule,
+        "slug": slug,
+        "detail": detail,
+        "hint": hint,
+        "exit": code,
+    }
+    print_out(document(fields))
