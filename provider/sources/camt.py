@@ -40,9 +40,9 @@ def read(data: bytes, name: str, reading: Reading) -> tuple[Record, ...]:
     found = message.all("Stmt") if message is not None else []
     if not found:
         raise _wrong(root if message is None else message, "Stmt", "is missing")
-    document = attached(data, name, MEDIA_TYPE)
+    documents = (attached(data, name, MEDIA_TYPE),)
     return tuple(
-        statements.record(_statement(each), document, reading.unbalanced) for each in found
+        statements.record(_statement(each), documents, reading.unbalanced) for each in found
     )
 
 

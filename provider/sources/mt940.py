@@ -74,8 +74,8 @@ def read(data: bytes, name: str, reading: Reading) -> tuple[Record, ...]:
             joined[-1] = _join(joined[-1], found)
         else:
             joined.append(found)
-    document = attached(data, name, MEDIA_TYPE)
-    return tuple(statements.record(each, document, reading.unbalanced) for each in joined)
+    documents = (attached(data, name, MEDIA_TYPE),)
+    return tuple(statements.record(each, documents, reading.unbalanced) for each in joined)
 
 
 def is_mt940(data: bytes) -> bool:

@@ -56,8 +56,8 @@ def read(data: bytes, name: str, reading: Reading) -> tuple[Record, ...]:
             f"{name}: no statement of a bank account or card, only {', '.join(kinds[:5]) or 'no'} "
             "messages",
         )
-    document = attached(data, name, MEDIA_TYPE)
-    return tuple(statements.record(each, document, reading.unbalanced) for each in found)
+    documents = (attached(data, name, MEDIA_TYPE),)
+    return tuple(statements.record(each, documents, reading.unbalanced) for each in found)
 
 
 def _root(data: bytes, name: str, reading: Reading) -> Element:

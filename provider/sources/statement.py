@@ -83,7 +83,7 @@ class Statement:
     totals: Totals = Totals()
 
 
-def record(statement: Statement, document: Document, unbalanced: Unbalanced) -> Record:
+def record(statement: Statement, documents: tuple[Document, ...], unbalanced: Unbalanced) -> Record:
     """Return the record of a statement, with the file that it was read from.
 
     Raises:
@@ -113,7 +113,7 @@ def record(statement: Statement, document: Document, unbalanced: Unbalanced) -> 
         table = record_type.find(TYPE).tables["transactions"]
         rows = [each.row for each in entries]
         tables["transactions"] = table.parts(rows, statement.begins, statement.until)
-    return Record(type=TYPE, claims=claims, tables=tables, documents=(document,))
+    return Record(type=TYPE, claims=claims, tables=tables, documents=documents)
 
 
 def entry(

@@ -95,8 +95,8 @@ def read(data: bytes, name: str, reading: Reading) -> tuple[Record, ...]:
             f"{name}: no line names a column of dates and one of amounts, nor does a mapping fit",
         )
     table = _apart(whole, name, *begin)
-    document = attached(data, name, MEDIA_TYPE)
-    return (statements.record(_statement(table, name), document, reading.unbalanced),)
+    documents = (attached(data, name, MEDIA_TYPE),)
+    return (statements.record(_statement(table, name), documents, reading.unbalanced),)
 
 
 def _begins(whole: str, reading: Reading) -> tuple[Mapping, str, int] | None:
