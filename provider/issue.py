@@ -35,9 +35,9 @@ from provider.signing import (
     Issuer,
     Terms,
     check_time,
-    cut,
     digest_of,
     grow,
+    leaves_of,
     package_of,
     salts_for,
 )
@@ -129,6 +129,11 @@ class Provider:
         self._outbox: asyncio.Task[None] | None = None
         self._stirred = asyncio.Event()
 
+    @property
+    def issuer(self) -> Issuer:
+        """Who issues."""
+        return self._issuer
+
     async def __aenter__(self) -> Self:
         self._outbox = asyncio.create_task(self._work_off())
         return self
@@ -190,10 +195,10 @@ class Provider:
             )
             row = await self._store.write(store.add_package(made))
             if row is made:
-                return await self._registered(row, grown.leaves, issued)
+                return await self._registered(row, issued)
         if row.digest != digest:
             raise ConflictError("provider.5", "this key stands for another record or holder")
-        return await self._registered(row, cut(row), self._issuer.entry(row))
+        return await self._registered(row, self._issuer.entry(row))
 
     async def of_key(self, key: str) -> tuple[KeyID, Package] | None:
         """Return the holder and the registered package that was issued by a key, if any.
@@ -205,7 +210,7 @@ class Provider:
         row = self._store.package_by_key(key)
         if row is None:
             return None
-        return KeyID(row.holder), await self._registered(row, cut(row), self._issuer.entry(row))
+        return KeyID(row.holder), await self._registered(row, self._issuer.entry(row))
 
     async def revoke(self, fingerprint: Fingerprint, reason: int) -> Evidence:
         """Revoke a package, and return the evidence of the revocation.
@@ -249,15 +254,17 @@ class Provider:
             return grow(record, salts)
         return await asyncio.to_thread(grow, record, salts)
 
-    async def _registered(self, row: Row, leaves: tuple[bytes, ...], issued: Issued) -> Package:
+    async def _registered(self, row: Row, issued: Issued) -> Package:
         """Return the package of a row, after its registration."""
+        leaves_of(row)  # before anybody is asked
         evidence = row.evidence
         if evidence is None:
             row, proven, evidence = await self._prove(row, issued)
             check_time(row, entry.decode(proven.registration.entry))
             if row.replaces is not None:
                 await self._replace(row, row.replaces, proven.registration.index, evidence)
-        return package_of(row, leaves, evidence)
+        count = len(row.documents) // 32
+        return package_of(row.statement, leaves_of(row), count, evidence)
 
     async def _replace(self, row: Row, old: bytes, place: int, evidence: bytes) -> None:
         """Revoke what a package takes the place of, now that it is registered."""

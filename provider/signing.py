@@ -38,13 +38,15 @@ class Grown:
     """A record's tree: what a statement says of it, and what is kept of it.
 
     Attributes:
-        leaves: All leaves in their order.
+        size: Number of leaves.
+        leaves: All leaves in their order, as they are kept (`join`).
         documents: SHA-256 of each document, ascending, one after the other.
     """
 
     type: str
     root: bytes
-    leaves: tuple[bytes, ...]
+    size: int
+    leaves: bytes
     documents: bytes
 
 
@@ -95,7 +97,7 @@ class Issuer:
             holder=holder,
             type=grown.type,
             root=grown.root,
-            size=len(grown.leaves),
+            size=grown.size,
             basis=terms.basis.number,
             source=terms.basis.source,
             lock=lock,
@@ -114,7 +116,7 @@ class Issuer:
             cti=cti,
             log=self.log,
             statement=statement,
-            leaves=_join(grown.leaves),
+            leaves=grown.leaves,
             documents=grown.documents,
             evidence=None,
             place=None,
@@ -167,7 +169,8 @@ def grow(record: Record, salts: bytes) -> Grown:
     return Grown(
         type=record.type,
         root=package.tree_root(leaves),
-        leaves=leaves,
+        size=len(leaves),
+        leaves=_join(leaves),
         documents=b"".join(sorted(each.sha256 for each in record.documents)),
     )
 
@@ -177,14 +180,31 @@ def salts_for(record: Record) -> bytes:
     return os.urandom(16 * size_of(record))
 
 
-def package_of(row: Row, leaves: tuple[bytes, ...], evidence: bytes) -> Package:
-    """Return the package that a holder gets."""
+def package_of(statement: bytes, kept: bytes, count: int, evidence: bytes) -> Package:
+    """Return the package that a holder gets.
+
+    Args:
+        kept: All leaves, as they are kept.
+        count: How many of them are documents.
+    """
+    leaves = cut(kept)
     return Package(
-        statement=row.statement,
+        statement=statement,
         leaves=leaves,
         evidence=evidence,
-        documents=_document_indices(leaves, len(row.documents) // 32),
+        documents=_document_indices(leaves, count),
     )
+
+
+def leaves_of(row: Row) -> bytes:
+    """Return the leaves of a package as they are kept.
+
+    Raises:
+        DDTPError: provider.8, they are kept no more.
+    """
+    if row.leaves is None:
+        raise DDTPError("provider.8", Fingerprint(row.fingerprint).text)
+    return row.leaves
 
 
 def _document_indices(leaves: Sequence[bytes], count: int) -> tuple[int, ...]:
@@ -202,18 +222,12 @@ def _join(leaves: Sequence[bytes]) -> bytes:
     return b"".join(part for leaf in leaves for part in (len(leaf).to_bytes(4), leaf))
 
 
-def cut(row: Row) -> tuple[bytes, ...]:
-    """Return the leaves of a package as they were kept.
-
-    Raises:
-        DDTPError: provider.8, they are kept no more.
-    """
-    if row.leaves is None:
-        raise DDTPError("provider.8", Fingerprint(row.fingerprint).text)
-    joined, leaves, start = row.leaves, [], 0
-    while start < len(joined):
-        end = start + 4 + int.from_bytes(joined[start : start + 4])
-        leaves.append(joined[start + 4 : end])
+def cut(kept: bytes) -> tuple[bytes, ...]:
+    """Return the leaves that were kept as one value."""
+    leaves, start = [], 0
+    while start < len(kept):
+        end = start + 4 + int.from_bytes(kept[start : start + 4])
+        leaves.append(kept[start + 4 : end])
         start = end
     return tuple(leaves)
 

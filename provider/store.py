@@ -97,6 +97,20 @@ class Row:
     replaces: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The little of a package that says how far it is.
+
+    Attributes:
+        place: Index of its entry, None while no log has proven it.
+    """
+
+    key: str
+    fingerprint: bytes
+    digest: bytes | None
+    place: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferRow:
     """An offer as it is kept; see the columns of `offers`."""
@@ -114,6 +128,7 @@ class OfferRow:
     replaces: bytes | None
 
 
+_KEPT: Final = ", ".join(Kept.__slots__)
 _PACKAGE: Final = ", ".join(Row.__slots__)
 _OFFER: Final = ", ".join(OfferRow.__slots__)
 _NEW: Final = f"INSERT INTO packages ({_PACKAGE}) VALUES ({', '.join('?' * len(Row.__slots__))})"  # noqa: S608 - our own names
@@ -211,6 +226,12 @@ class Store:
     def package_by_key(self, key: str) -> Row | None:
         """Return the package that was asked for by a key."""
         return _row(self._reader.execute(_BY_KEY, (key,)).fetchone())
+
+    def packages_by_keys(self, keys: Sequence[str]) -> dict[str, Kept]:
+        """Return what is kept of packages by the keys that they were asked for by."""
+        blanks = ", ".join("?" * len(keys))
+        query = f"SELECT {_KEPT} FROM packages WHERE key IN ({blanks})"  # noqa: S608
+        return {found[0]: Kept(*found) for found in self._reader.execute(query, keys)}
 
     def package(self, fingerprint: bytes) -> Row | None:
         """Return a package by the fingerprint of its statement."""
@@ -344,6 +365,21 @@ def add_package(row: Row) -> Change[Row]:
                 return found
         database.execute(_NEW, [getattr(row, name) for name in Row.__slots__])
         return row
+
+    return change
+
+
+def add_packages(rows: Sequence[Row]) -> Change[dict[str, Row]]:
+    """Return the change that adds packages, each unless its key has one; by their keys."""
+
+    def change(database: Connection) -> dict[str, Row]:
+        values = [[getattr(row, name) for name in Row.__slots__] for row in rows]
+        database.executemany(f"{_NEW} ON CONFLICT (key) DO NOTHING", values)
+        (written,) = database.execute("SELECT changes()").fetchone()
+        kept = {str(row.key): row for row in rows}
+        if written == len(rows):
+            return kept
+        return {key: _made(database.execute(_BY_KEY, (key,)).fetchone()) for key in kept}
 
     return change
 

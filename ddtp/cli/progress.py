@@ -54,7 +54,14 @@ class Progress:
             self._draw()
         elif self._tells and now - self._told > LINE_SECONDS:
             self._told = now
-            print_err(f"{self._label}: {self._done} of {self._total or 'an unknown number'}")
+            print_err(self._line(now - self._started))
+
+    def _line(self, seconds: float) -> str:
+        rate = self._done / seconds
+        told = f"{self._label}: {self._done} of {self._total or 'an unknown number'}, {rate:,.0f}/s"
+        if self._total is None or rate == 0:
+            return told
+        return f"{told}, {max(0, self._total - self._done) / rate:,.0f} s left"
 
     def _draw(self) -> None:
         if self._bar is None or self._task is None:
@@ -64,9 +71,24 @@ class Progress:
 
 def _new_bar(label: str, total: int | None) -> "tuple[Bar, TaskID]":
     from rich.console import Console  # slow to import, and most commands are done within a second
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
+    from rich.text import Text
 
-    bar = RichProgress(console=Console(stderr=True), transient=True)
+    class Rate(ProgressColumn):
+        """How many steps or bytes a second."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task(label, total=total)
     bar.start()
     return bar, task

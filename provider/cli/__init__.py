@@ -3,7 +3,7 @@
 What is imported beside click is imported when a command runs: `ddtp --help` stays fast.
 """
 
-from provider.cli import customers, issuing, keys, packages, running
+from provider.cli import batch, customers, issuing, keys, packages, running
 from provider.cli.group import provider
 
-__all__ = ["customers", "issuing", "keys", "packages", "provider", "running"]
+__all__ = ["batch", "customers", "issuing", "keys", "packages", "provider", "running"]

@@ -32,13 +32,24 @@ def read(data: bytes, path: Path, types: Path | None) -> Found:
         DDTPError: source.2 no strict JSON, source.3 a field that is wrong, source.4 a row outside
             of its table's days, source.5 a document that is not there, type.2 to type.7.
     """
-    fields = Fields(parse(data, path.name), path.name)
+    return made(parse(data, path.name), path, types)
+
+
+def made(value: object, path: Path, types: Path | None) -> Found:
+    """Return the record that an object describes, as `read` does of one in a file.
+
+    Raises:
+        DDTPError: source.3 to source.5, type.2 to type.7.
+    """
+    fields = Fields(value, path.name)
     kind = record_type.find(fields.text("type"), types)
     title = fields.text("title", path.stem)
     said = dict(claims(kind, fields.inner("claims")))
     tables = {name: _parts(kind, name, each) for name, each in fields.inner("tables").each()}
     files = [_document(path.parent, each) for each in fields.objects("documents")]
     fields.end()
+    if not said and not any(tables.values()) and not files:
+        raise MalformedError("source.3", f"{path.name}: there is nothing in the record")
     record = Record(
         type=kind.name,
         claims=said,
