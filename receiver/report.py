@@ -105,7 +105,7 @@ def _read(shown: Shown, known: Network, types: Path, language: str) -> Read:
     )
     return Read(
         statement=statement,
-        issuer=_name(known, statement.issuer, language),
+        issuer=name_of(known, statement.issuer, language),
         lines=tuple(line for item in items for line in _lines(item, kind, language)),
         documents=documents,
     )
@@ -139,7 +139,8 @@ def _type(name: str, types: Path) -> RecordType | None:
         return None
 
 
-def _name(known: Network, member: str, language: str) -> str:
+def name_of(known: Network, member: str, language: str) -> str:
+    """Return a member's legal name in a language, or its id."""
     try:
         names = known.member(member).names
     except DDTPError:

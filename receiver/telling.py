@@ -137,6 +137,20 @@ async def export(
     return await asyncio.to_thread(_write, home, asked, file, out, language, is_open)
 
 
+async def printed(home: Home, request_id: str, language: str, *, attach: bool) -> bytes:
+    """Return the report on an accepted case as PDF.
+
+    Raises:
+        DDTPError: case.1, case.3, case.4; report.1.
+        Unanswered: A log did not give what joins the checkpoints.
+    """
+    from receiver import pdf  # only here: it reads the words of verdicts
+
+    asked = home.desk.cases.find(request_id)
+    file = await joined(home.desk.view, evidence_file(home, asked))
+    return await asyncio.to_thread(pdf.make, home, asked, file, language, attach=attach)
+
+
 def _write(
     home: Home, asked: Asked, file: EvidenceFile, out: Path, language: str, is_open: bool
 ) -> tuple[str, ...]:

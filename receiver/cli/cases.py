@@ -7,6 +7,7 @@ import click
 
 from ddtp.cli import console, exits, files, safe
 from ddtp.errors import ConflictError, MalformedError
+from ddtp.words import LANGUAGES
 from receiver.cli.group import HOME, listed, receiver, with_home
 
 if TYPE_CHECKING:
@@ -111,3 +112,37 @@ def export(*, home: Path | None, case: str, out: Path, is_open: bool) -> None:
     written = with_home(home, write)
     fields = {"schema": "ddtp.receiver.export/1", "folder": str(out), "files": list(written)}
     console().result(fields, "\n".join(safe(str(out / name)) for name in written))
+
+
+@receiver.command(
+    epilog="\b\nExample: ddtp receiver report 3f9a -o report.pdf --lang zh-Hant",
+)
+@HOME
+@click.argument("case")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The PDF to write.",
+)
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Its language; yours when not given.")
+@click.option("--no-evidence", is_flag=True, help="Do not attach the evidence file.")
+def report(*, home: Path | None, case: str, out: Path, lang: str | None, no_evidence: bool) -> None:
+    """Write a report on an accepted case as PDF: what was checked, and what the record says.
+
+    It holds the record in the clear, and so does the evidence file that is attached to it.
+    """
+    from receiver import telling
+
+    if out.exists():
+        raise ConflictError("cli.2", str(out))  # before the work
+
+    async def make(opened: "Home") -> bytes:
+        found = opened.desk.cases.resolve(case)
+        language = lang or console().language
+        return await telling.printed(opened, found, language, attach=not no_evidence)
+
+    files.write_secret(out, with_home(home, make))
+    fields = {"schema": "ddtp.receiver.report/1", "file": str(out)}
+    console().result(fields, safe(str(out)))
