@@ -159,8 +159,9 @@ class Log:
         if size:
             self._quorum.check_start(self._turn([]))
         # After a pause the log begins with a fresh status. A new one begins with two: the
-        # second covers the first, so there is evidence of something from the beginning.
-        for _ in range(1 if size else 2):
+        # second covers the first, so there is evidence of something from the beginning. One
+        # that has ended stays as it is: nobody would take a tree beyond its end.
+        for _ in range(2 if not size else 0 if self._has_ended() else 1):
             self._commit([])
         self._store.sync()
         self._quorum.wait()
@@ -239,16 +240,21 @@ class Log:
         return asked, [_write_of(each) for each in asked.entries]
 
     def _admit(self, asked: Submission) -> None:
-        """Refuse a signer who may not ask for these entries, and a log that has ended."""
+        """Refuse a signer who may not ask for these entries."""
         network = self._trust.network
         network.check_current(self._clock())
         for kind in set(map(type, asked.entries)):
             role = Role.ISSUE if kind is Issued else Role.RECEIVE
             network.check_speaker(asked.issuer, asked.key_id, role)
-        if network.log(self._origin).end is not None:
-            raise DDTPError("log.16", f"{self._origin} takes no more entries")
+
+    def _has_ended(self) -> bool:
+        """Say whether the network has recorded a final size of this log."""
+        rows = self._trust.network.logs
+        return any(row.origin == self._origin and row.end is not None for row in rows)
 
     async def _append(self, writes: Sequence[_Write]) -> list[int]:
+        if self._has_ended():
+            raise DDTPError("log.16", f"{self._origin} takes no more entries")
         if self._closing or not self._writer.is_alive():
             raise Unanswered("log.13", f"{self._origin} is closed")
         done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
@@ -281,7 +287,7 @@ class Log:
 
     def _take(self) -> list[_Job | None]:
         """Wait for a job, or until a status entry is due, and return all that waits."""
-        seconds = self._signed.time + self._idle_seconds - self._clock()
+        seconds = self._seconds_left()
         least = _AFTER_FAILURE_SECONDS if self._in_doubt else 0.05
         try:
             taken = [self._jobs.get(timeout=min(max(seconds, least), _LOOK_AGAIN_SECONDS))]
@@ -295,7 +301,13 @@ class Log:
         return taken
 
     def _status_is_due(self) -> bool:
-        return self._clock() - self._signed.time >= self._idle_seconds
+        return self._seconds_left() <= 0
+
+    def _seconds_left(self) -> int:
+        """Return in how many seconds a status entry is due."""
+        if self._has_ended():
+            return _LOOK_AGAIN_SECONDS
+        return self._signed.time + self._idle_seconds - self._clock()
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
         """Write what may be written of these jobs, sign, have it cosigned, and then answer."""

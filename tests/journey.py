@@ -223,7 +223,7 @@ def months_of(now: int) -> list[str]:
 async def open_journey(folder: Path) -> AsyncIterator[Journey]:
     """Found a town with a bank, a lender and a wallet; everybody is served."""
     async with open_town(folder) as town:
-        bank, lender = await _bank(town), await _lender(town)
+        bank, lender = await open_bank(town), await open_lender(town)
         new_wallet(town, folder / "wallet", Keys(SEED))
         journey = Journey(
             town=town, bank=bank, lender=lender, wallet=opened(town, folder / "wallet")
@@ -261,7 +261,8 @@ def opened(town: Town, home: Path) -> Wallet:
     return wallets.open_wallet(home, unlocked, town.client, town.clock, {})
 
 
-async def _bank(town: Town) -> provider.home.Home:
+async def open_bank(town: Town, log: str = "") -> provider.home.Home:
+    """Return a bank of the town, admitted; it registers in this log, or the only one."""
     home = town.folder / "bank"
     asked = Membership(
         member=MemberID("did:web:bank.example"),
@@ -271,7 +272,7 @@ async def _bank(town: Town) -> provider.home.Home:
     )
     network = town.network.read_bytes()
     card = provider.home.create(
-        home, asked, network_file=network, source=str(town.network), log="", demo=False
+        home, asked, network_file=network, source=str(town.network), log=log, demo=False
     )
     town.admit(card)
     below = home / "records" / CUSTOMER
@@ -286,7 +287,8 @@ async def _bank(town: Town) -> provider.home.Home:
     return opened
 
 
-async def _lender(town: Town) -> receiver.home.Home:
+async def open_lender(town: Town, log: str = "") -> receiver.home.Home:
+    """Return a lender of the town, admitted; it registers in this log, or the only one."""
     home = town.folder / "lender"
     asked = Membership(
         member=MemberID("did:web:lender.example"),
@@ -297,7 +299,7 @@ async def _lender(town: Town) -> receiver.home.Home:
     )
     network = town.network.read_bytes()
     card = receiver.home.create(
-        home, asked, network_file=network, source=str(town.network), log="", port=0
+        home, asked, network_file=network, source=str(town.network), log=log, port=0
     )
     town.admit(card)
     opened = await receiver.home.Home.open(home, os.environ, client=town.client, clock=town.clock)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain import database
+from chain import amend, database
 from chain.governance import Governor
 from chain.guard import FILE as GUARD
 from chain.guard import Guard
@@ -288,25 +288,42 @@ async def test_log_13_a_closed_log_is_unanswered(town: Town) -> None:
         await closed.revoke(0, bytes(32), 0)
 
 
-async def test_log_16_a_log_that_ended_takes_no_more(town: Town) -> None:
-    head = note.Checkpoint.decode(note.parse(await log_of(town).checkpoint()).text)
-    governor = town.network.parent
-    opened = Governor.open(governor)
-    (row,) = opened.network.logs
+async def end(town: Town) -> None:
+    """Have the governor record the log's end, and the log hear of it."""
+    last = await log_of(town).checkpoint()
+    opened = Governor.open(town.network.parent)
     ended = replace(
-        opened.network,
+        amend.end_log(opened.network, ORIGIN, last),
         network=opened.network.name,
         previous=Fingerprint.of(opened.network.encode()),
         version=opened.network.version + 1,
-        logs=(replace(row, end=(head.size, head.root)),),
     )
     statement = network.Statement(
         body=ended.encode(), signatures=(network.sign(ended, opened.key),)
     )
     town.network.write_bytes(network.encode_file((*opened.statements, statement)))
     await log_of(town)._trust.refresh()
+
+
+async def test_log_16_a_log_that_ended_takes_no_more(town: Town) -> None:
+    (grant,) = await append(town, granted("grant"))
+    await end(town)
     with pytest.raises(DDTPError, match=re.escape("(log.16)")):
         await append(town, issued("package"))
+    with pytest.raises(DDTPError, match=re.escape("(log.16)")):
+        await log_of(town).revoke(grant.registration.index, secret("lock"), 0)
+
+
+async def test_log_16_a_log_that_ended_writes_no_status_and_answers_reads(tmp_path: Path) -> None:
+    async with open_town(tmp_path, status_seconds=2) as town:
+        await end(town)
+        last = await log_of(town).checkpoint()
+        await town.stop_log()
+        town.advance(60)
+        await town.start_log()
+        await asyncio.sleep(0.3)
+        assert await log_of(town).checkpoint() == last
+        assert (await log_of(town).evidence(0)).status.checkpoint == last
 
 
 async def test_network_5_an_expired_statement_admits_nobody(town: Town) -> None:
