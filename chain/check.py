@@ -95,7 +95,11 @@ async def check(
             return await _check_presentation(view, path, bundle, at, policy, identities)
         said = _SAYS[kind](view, data)
     except (DDTPError, Unanswered) as error:
-        return _refused(path, kind, error)
+        found = _refused(path, kind, error)
+        if kind == "sealed" and isinstance(error, LockedError):
+            # Nothing is wrong with it: it was given to somebody who cannot open it.
+            return replace(found, outcome=Outcome.COULD_NOT_CHECK)
+        return found
     return Finding(file=str(path), kind=kind, outcome=Outcome.VERIFIED, exit=exits.OK, text=said)
 
 

@@ -27,9 +27,12 @@ def check_place(out: Path) -> None:
     """Refuse a place where the file cannot go, before anybody is asked for consent.
 
     Raises:
+        DDTPError: wallet.21, its name says nothing to who gets it.
         ConflictError: cli.2, something is there.
         FileNotFoundError: There is no such folder.
     """
+    if out.suffix.lower() not in (ENDING, ".zip"):
+        raise DDTPError("wallet.21", f"{out.name} ends in neither")
     if out.exists():
         raise ConflictError("cli.2", str(out))
     out.parent.stat()

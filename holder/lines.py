@@ -4,6 +4,7 @@ Everything that comes from a record, a request or a member goes through `safe` h
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -20,6 +21,8 @@ from holder.sheet import Line, date
 from holder.vault import Row
 
 SHORT: Final = 8
+COLUMNS: Final = 80
+_PIECES: Final = re.compile(r"[\u1100-\U0010ffff]|[^\s\u1100-\U0010ffff]+|\s+")
 
 
 def labels(language: str) -> "Labels":
@@ -43,7 +46,12 @@ class Labels:
             return words.say(f"wallet.all_{name}", self._language)
         if known is None or path[0] == DOCUMENT:
             return safe(name_of(path))
-        return safe(known.label(path, self._language))
+        below = [
+            field.labels[self._language]
+            for name, field in known.claims.items()
+            if path[0] == CLAIM and name != path[1:] and name[: len(path) - 1] == path[1:]
+        ]
+        return safe(", ".join(below) or known.label(path, self._language))
 
 
 def package_line(identity: str, row: Row, language: str) -> str:
@@ -115,11 +123,16 @@ def transfer_fields(identity: str, row: Row) -> dict[str, object]:
 
 
 def sheet_text(lines: Sequence[Line]) -> str:
-    """Return a request's sheet, one subject a line."""
+    """Return a request's sheet, one subject a line, within 80 columns."""
     width = max(_width(line.label) for line in lines)
-    return "\n".join(
-        f"  {line.label}{' ' * (width - _width(line.label))}  {safe(line.text)}" for line in lines
-    )
+    rows, before = [], ""
+    for line in lines:
+        label = "" if line.label == before else line.label
+        before = line.label
+        for text in _wrapped(safe(line.text), COLUMNS - width - 4):
+            rows.append(f"  {label}{' ' * (width - _width(label))}  {text}")
+            label = ""
+    return "\n".join(rows)
 
 
 def plan_text(plan: Sequence[Choice], language: str) -> str:
@@ -280,6 +293,17 @@ def _number(row: Row, name: str) -> int:
 
 def _moment(time: int) -> str:
     return datetime.fromtimestamp(time, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    """Return a text in lines of so many columns; a word that is longer has a line of its own."""
+    rows = [""]
+    for piece in _PIECES.findall(text):
+        if rows[-1] and _width(rows[-1] + piece.rstrip()) > room:
+            rows[-1] = rows[-1].rstrip()
+            rows.append("")
+        rows[-1] += piece if rows[-1] else piece.lstrip()
+    return rows
 
 
 def _width(text: str) -> int:

@@ -14,7 +14,8 @@ from ddtp.record import CLAIM, DOCUMENT, ROW, SECTION, Item, Path
 from ddtp.request import Request, Want
 from ddtp.words import LANGUAGES
 from holder.consent import Choice, Held, Wish, answer, check_foreseen, choose, lacks, name_of
-from holder.sheet import abroad, more, sheet
+from holder.lines import labels, sheet_text
+from holder.sheet import Line, abroad, more, sheet
 from tests import builders
 from tests.builders import DAY, NOW, REQUEST, WANT
 
@@ -267,6 +268,13 @@ def test_merkle_3_is_foreseen_for_a_package_damaged_since() -> None:
 
 # In words
 
+
+def test_a_group_of_fields_is_called_by_what_is_in_it() -> None:
+    said = labels("en")("bank-statement/1", (CLAIM, "balance"))
+    assert "Closing balance" in said.split(", ")
+    assert labels("en")("bank-statement/1", BALANCE) == "Closing balance"
+
+
 MEMBER = builders.NETWORK.member(builders.RECEIVER)
 WHOLE = asking(
     want(sections=(builders.span_of(0, 6),), optional=((DOCUMENT,),)), abroad="ZZ", binding=1
@@ -302,6 +310,21 @@ def test_the_sheet_uses_the_purpose_in_the_readers_language() -> None:
     lines = {line.key: line.text for line in sheet(REQUEST, MEMBER, "pt", label)}
     assert lines["why"] == "Para decidir sobre o seu crédito (credit-assessment)"
     assert lines["abroad"] == "Fica em PT."
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_sheet_fits_into_80_columns(language: str) -> None:
+    text = sheet_text(sheet(WHOLE, MEMBER, language, label))
+    assert (
+        max(sum(2 if ord(char) >= 0x1100 else 1 for char in row) for row in text.split("\n")) <= 80
+    )
+    assert "".join(sheet(WHOLE, MEMBER, language, label)[1].text.split()) in "".join(text.split())
+
+
+def test_a_word_longer_than_a_line_is_not_cut() -> None:
+    link = "https://" + "a" * 100
+    rows = sheet_text([Line(key="who", label="Who", text=f"x {link} y")]).split("\n")
+    assert rows == ["  Who  x", f"       {link}", "       y"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

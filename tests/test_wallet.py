@@ -592,6 +592,23 @@ async def test_network_5_refuses_to_act_on_an_expired_statement(alone: Journey) 
     assert await broken_rule(meet(alone.wallet, str(file))) == "network.5"
 
 
+async def test_network_5_keeps_a_wallet_from_all_but_taking_back(journey: Journey) -> None:
+    arrived = await journey.collected()
+    transfer = await journey.granted(journey.ask())
+    ends = journey.wallet.network().expires_at
+    late = replace(journey.wallet, clock=lambda: ends)
+    assert await broken_rule(collect(late, await journey.offer(), ignore)) == "network.5"
+    assert await broken_rule(send(late, transfer, ignore)) == "network.5"
+    assert load(journey.wallet, transfer.id).state is State.GRANTED
+    seen = await check(late, arrived.id)
+    assert (seen.verdict.outcome, seen.verdict.unknowns[0]) == (
+        Outcome.COULD_NOT_CHECK,
+        "network.5",
+    )
+    done = await send(journey.wallet, transfer, ignore)
+    assert (await withdraw(late, done)).state is State.WITHDRAWN
+
+
 async def test_network_7_refuses_a_request_with_an_unknown_log(
     journey: Journey, tmp_path: Path
 ) -> None:

@@ -267,6 +267,12 @@ async def test_an_answer_is_carried_and_comes_back_as_files(shell: Shell) -> Non
     assert (done["state"], done["transfer"]) == ("verified", carried["transfer"])
 
 
+@pytest.mark.parametrize("name", ["answer", "answer.pdf", "answer.ddtp"])
+async def test_wallet_21_a_file_to_be_carried_says_what_it_is(shell: Shell, name: str) -> None:
+    done = await shell.run("share", "request.ddtpreq", "-o", str(shell.folder / name))
+    assert (done.code, slug(done)) == (2, "carried-under-no-name")
+
+
 async def test_yes_does_not_say_that_it_may_go_abroad(shell: Shell) -> None:
     await shell.collect()
     link = shell.journey.link(shell.journey.ask(ABROAD))

@@ -300,7 +300,7 @@ async def test_a_holders_evidence_is_verified_without_any_server(
     view.close()
     assert (found.kind, found.outcome) == ("evidence", Outcome.VERIFIED)
     assert len(found.contents) == 2
-    assert (closed.kind, closed.outcome, closed.exit) == ("sealed", None, 5)
+    assert (closed.kind, closed.outcome, closed.exit) == ("sealed", Outcome.COULD_NOT_CHECK, 5)
 
 
 async def test_wallet_19_there_is_no_evidence_before_a_receipt(journey: Journey) -> None:
