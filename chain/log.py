@@ -276,6 +276,7 @@ class Log:
             going_on = None not in taken
             jobs = [job for job in taken if job and not job.done.cancelled()]
             if not jobs and not self._status_is_due():
+                self._quorum.look()
                 continue
             try:
                 self._reload()

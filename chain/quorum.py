@@ -77,10 +77,12 @@ class Quorum:
         self._woken: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
         self._idle = threading.Event()
+        self._idle.set()
 
     def put(self, turn: Turn) -> None:
         """Have a checkpoint cosigned, and settled then; at once where there are no witnesses."""
         if self._thread is None and not witnesses_of(self._trust.network, self._origin):
+            self._latest = turn
             turn.settle(turn.checkpoint)
             return
         self._start()
@@ -89,6 +91,13 @@ class Quorum:
         self._idle.clear()
         self._turns.append(turn)
         self._wake()
+
+    def look(self) -> None:
+        """Have the newest checkpoint cosigned, where witnesses were named since it was signed."""
+        latest = self._latest
+        named = latest is not None and witnesses_of(self._trust.network, self._origin)
+        if latest is not None and named and latest.size > self._witnessed and self._idle.is_set():
+            self.put(latest)
 
     def wait(self) -> None:
         """Wait until what was put is settled, or would be without witnesses."""

@@ -41,8 +41,10 @@ def admit(home: Path | None, cards: tuple[Path, ...], *, yes: bool) -> None:
     for path, card in zip(cards, opened, strict=True):
         amend.check_card(card)
         console().notice(wording.card_in_words(card, Fingerprint.of(path.read_bytes()).text))
-    for line in changes(governor.network, amend.admit(governor.network, opened)):
-        console().notice(f"  {safe(line)}")
+    known = {member.id for member in governor.network.members}
+    if known & {card.member.id for card in opened}:
+        for line in changes(governor.network, amend.admit(governor.network, opened)):
+            console().notice(f"  {safe(line)}")
     if not yes and not prompt.confirm("Have the members confirmed these fingerprints?"):
         raise DDTPError("trust.5", "nothing was written")
     tell(governor.admit(opened, _now()))

@@ -114,6 +114,7 @@ async def _serve(place: Path, port: int | None) -> int:
     from ddtp import web
 
     home = Home.open(place, os.environ)
+    await home.view.refresh()  # the log asks the witnesses that are named now
     log = home.log()
     try:
         chosen = home.settings

@@ -102,7 +102,7 @@ def sign(home: Path | None, draft: Path, output: Path | None, *, again: bool, ye
             "threshold": signed.threshold,
             "draft": file,
         },
-        f"version {signed.version}: {len(signers)} signatures, {signed.threshold} are needed",
+        f"version {signed.version}: signatures {len(signers)}, needed {signed.threshold}",
     )
     console().notice(f"Next: ddtp trust publish {safe(file)}, or the next governor signs it.")
 
@@ -168,7 +168,7 @@ def show_network(home: Path | None, file: Path | None, *, history: bool) -> None
     ]
     lines = [wording.network_in_words(newest), *map(safe, wording.expiry(newest, now()))]
     for each in told if history else ():
-        lines.append(f"version {each['version']}, {each['signatures']} signatures")
+        lines.append(f"version {each['version']}, signatures: {each['signatures']}")
         lines += [f"  {safe(str(line))}" for line in each["changes"]]  # type: ignore[attr-defined]  # a list
     console().result({**wording.network_fields(newest), "history": told}, "\n".join(lines))
 
@@ -225,7 +225,7 @@ def _tell_draft(before: "Network | None", wanted: "Network", count: int) -> None
     from chain import wording
 
     until = wording.moment(wanted.expires_at)
-    console().notice(f"Version {wanted.version}, until {until}, {count} signatures so far:")
+    console().notice(f"Version {wanted.version}, until {until}, signatures so far: {count}")
     _tell_changes(before, wanted)
 
 
