@@ -234,6 +234,13 @@ def chain(seconds: float, entries: int | None = None) -> Iterator[Figure]:
     return bench_chain.chain(seconds, entries or bench_log.ENTRIES)
 
 
+def quorum(seconds: float) -> Iterator[Figure]:
+    """Measure witnesses; it imports the registry's servers, which the other figures do without."""
+    from demo import bench_quorum
+
+    return bench_quorum.quorum(seconds)
+
+
 FIGURES: Final[Mapping[str, Measure]] = {
     "verify": verify_presentation,
     "present": present,
@@ -242,6 +249,7 @@ FIGURES: Final[Mapping[str, Measure]] = {
     "wallet": wallet,
     "log": log,
     "chain": chain,
+    "quorum": quorum,
 }
 SIZED: Final = ("log", "chain")
 """The figures that depend on how long a log is."""

@@ -44,6 +44,7 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quorum, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(quorum, "ROUND_SECONDS", 10)  # whoever is gone says so at once
 
 
 class Running:
@@ -192,10 +193,7 @@ async def test_without_a_quorum_entries_are_taken_and_witnessed_later(
         assert made.level(await log.evidence(index)) is Level.WITNESSED
 
 
-async def test_a_log_opens_while_its_witnesses_are_away(
-    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(quorum, "ROUND_SECONDS", 0.3)
+async def test_a_log_opens_while_its_witnesses_are_away(watch: Watch, tmp_path: Path) -> None:
     away = tuple(
         replace(row, url=f"http://127.0.0.1:{free_port()}") for row in watch.network.witnesses
     )
@@ -255,7 +253,7 @@ async def test_log_17_an_old_copy_does_not_open(watch: Watch, tmp_path: Path) ->
 
 
 async def test_log_17_an_old_copy_stops_when_it_meets_its_witnesses(
-    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    watch: Watch, tmp_path: Path
 ) -> None:
     made = Running(watch, tmp_path)
     log = await made.open()
@@ -264,7 +262,6 @@ async def test_log_17_an_old_copy_stops_when_it_meets_its_witnesses(
     log = await made.open()
     await made.append(log, "lost", "too")
     await asyncio.to_thread(log.close)
-    monkeypatch.setattr(quorum, "ROUND_SECONDS", 0.3)
     away = tuple(
         replace(row, url=f"http://127.0.0.1:{free_port()}") for row in watch.network.witnesses
     )
