@@ -161,8 +161,11 @@ class Log:
         # After a pause the log begins with a fresh status. A new one begins with two: the
         # second covers the first, so there is evidence of something from the beginning. One
         # that has ended stays as it is: nobody would take a tree beyond its end.
-        for _ in range(2 if not size else 0 if self._has_ended() else 1):
-            self._commit([])
+        if size and self._has_ended():
+            self._quorum.put(self._turn([]))
+        else:
+            for _ in range(1 if size else 2):
+                self._commit([])
         self._store.sync()
         self._quorum.wait()
 

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from chain.memory import Memory
 from chain.registry import Reach, Registry
-from ddtp import entry, evidence, http, merkle, network
+from ddtp import entry, evidence, http, merkle, network, status
 from ddtp.cli import files
 from ddtp.entry import Entry, Granted, Issued
 from ddtp.errors import (
@@ -475,7 +475,16 @@ class View:
         # Who checks the same file without a network later finds its checkpoint on our line.
         await self._join_quietly(origin, shown)
         same = found.registration.entry == shown.registration.entry
-        return found if same else shown
+        return found if same and not self._is_weaker(origin, found, shown) else shown
+
+    def _is_weaker(self, origin: str, found: Evidence, shown: Evidence) -> bool:
+        """Say whether newer evidence stands less firmly, and brings nothing else.
+
+        Without its witnesses a log serves what they have not seen; what they saw holds until it
+        is too old. A revocation counts in any case.
+        """
+        levels = [self.head(each.status.checkpoint, origin).level for each in (found, shown)]
+        return levels[0] < levels[1] and not status.bit(found.status.tile, found.registration.index)
 
     async def _take(
         self, origin: str, found: Evidence, index: int | None, want: Entry | None = None

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import shutil
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,19 +16,23 @@ import pytest
 from chain import quorum
 from chain.log import Log
 from chain.quorum import witnesses_of
+from chain.view import View
 from chain.witness_home import STORE
 from chain.witness_store import Store
 from ddtp import entry, evidence, http, note
 from ddtp.entry import Issued
-from ddtp.errors import StorageError, Unanswered
+from ddtp.errors import Outcome, StorageError, Unanswered
 from ddtp.evidence import Evidence
 from ddtp.fingerprint import Fingerprint
 from ddtp.keys import SigningKey
 from ddtp.network import Level, Network, Witness
+from ddtp.package import Package, Statement, leaves_of
+from ddtp.policy import Policy
 from ddtp.submission import Submission
+from ddtp.verify import examine
 from ddtp.web import Request, Response, application, body, reply, serve
 from ddtp.witness import Addition
-from tests.builders import OPERATOR, PROVIDER, PROVIDER_KEY, key
+from tests.builders import OPERATOR, PROVIDER, PROVIDER_KEY, RECORD, issue_of, key, salts_of
 from tests.watch import COUNT, Trusting, Watch, free_port, open_log
 
 PATIENCE = 20
@@ -72,6 +77,27 @@ class Running:
             ),
         )
         return await log.submit(asked.sign(PROVIDER_KEY))
+
+    def package(self, name: str) -> Package:
+        """Return a package that this log is to register."""
+        leaves = leaves_of(RECORD, salts_of(RECORD, name))
+        statement = replace(
+            issue_of(RECORD, leaves, name),
+            log=self.origin,
+            issued_at=int(time.time()),
+            expires_at=int(time.time()) + 86_400,
+        )
+        return Package(
+            statement=statement.sign(PROVIDER_KEY), leaves=leaves, evidence=None, documents=()
+        )
+
+    async def register(self, view: View, name: str) -> Package:
+        """Return a package with the evidence of its registration."""
+        package = self.package(name)
+        lock = Statement.open(package.statement).lock
+        asked = Issued(package.fingerprint, lock, PROVIDER_KEY.key_id, entry.NOT_YET)
+        (found,) = await view.submit(self.origin, [asked], PROVIDER, PROVIDER_KEY)
+        return replace(package, evidence=found.encode())
 
     def level(self, found: Evidence) -> Level:
         """Return how firmly proven evidence stands, as a stranger finds out."""
@@ -233,6 +259,85 @@ def test_a_witness_of_the_logs_own_operator_does_not_count(watch: Watch) -> None
 
 def test_a_log_outside_the_network_has_no_witnesses(watch: Watch) -> None:
     assert witnesses_of(watch.network, "elsewhere.example/1") == []
+
+
+async def test_a_log_that_is_killed_is_never_behind_its_witnesses(
+    watch: Watch, tmp_path: Path
+) -> None:
+    """Whatever it was doing: what witnesses have signed is on its disk."""
+    made = Running(watch, tmp_path)
+    number = made.origin.rpartition("/")[2]
+    acknowledged = []
+    for seconds in (0.3, 0.55, 0.8):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.log_process"),
+            *(str(made.folder), str(watch.folder / "network.ddtpnet"), number),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        acknowledged.append(int(await process.stdout.readline()))
+        await asyncio.sleep(seconds)
+        process.kill()
+        rest, _ = await process.communicate()
+        acknowledged += [int(line) for line in rest.split(b"\n")[:-1]]
+    log = await made.open()
+    for index in acknowledged:
+        assert made.level(await log.evidence(index)) is Level.WITNESSED
+    await asyncio.to_thread(log.close)
+    assert watch.convictions(made.origin) == []
+
+
+# A receiver who asks for it
+
+
+async def test_a_policy_that_asks_for_witnesses_gets_them_or_cannot_check(
+    watch: Watch, tmp_path: Path
+) -> None:
+    policy = Policy(level=Level.WITNESSED)
+    async with running(watch, tmp_path) as (made, log):
+        (tmp_path / "view").mkdir()
+        View.create(tmp_path / "view", watch.network_file, "")
+        view = View(tmp_path / "view", reach=lambda _, __: log, clock=lambda: int(time.time()))
+
+        async def outcome(package: Package) -> Outcome:
+            return examine(await view.package_case(package, {}, policy)).outcome
+
+        first = await made.register(view, "first")
+        assert await outcome(first) is Outcome.VERIFIED
+        watch.kill(0, 1)
+        second = await made.register(view, "second")
+        assert await outcome(second) is Outcome.COULD_NOT_CHECK
+        assert await outcome(first) is Outcome.VERIFIED
+        await asyncio.to_thread(watch.start, 0, 1)
+        await until(lambda: log.size == log._signed.tree.size)
+        assert await outcome(second) is Outcome.VERIFIED
+        view.close()
+
+
+async def test_what_witnesses_saw_holds_while_a_log_serves_what_they_have_not(
+    watch: Watch, tmp_path: Path
+) -> None:
+    made = Running(watch, tmp_path)
+    log = await made.open()
+    (tmp_path / "view").mkdir()
+    View.create(tmp_path / "view", watch.network_file, "")
+    view = View(tmp_path / "view", reach=lambda _, __: log, clock=lambda: int(time.time()))
+    package = await made.register(view, "first")
+    await asyncio.to_thread(log.close)
+    away = tuple(replace(row, url="http://127.0.0.1:9") for row in watch.network.witnesses)
+    made.trust.network = replace(watch.network, witnesses=away)
+    log = await made.open()
+    served = await log.evidence(package_index(package))
+    assert made.level(served) is Level.SIGNED
+    case = await view.package_case(package, {}, Policy(level=Level.WITNESSED))
+    assert examine(case).outcome is Outcome.VERIFIED
+    view.close()
+    await asyncio.to_thread(log.close)
+
+
+def package_index(package: Package) -> int:
+    assert package.evidence is not None
+    return Evidence.decode(package.evidence).registration.index
 
 
 # Old copies and forks

@@ -239,8 +239,12 @@ def proof(home: Path | None, url: str | None, index: int, output: Path, *, force
     is_flag=True,
     help="After newest.checkpoint was lost: take the database of --home for the newest.",
 )
-def checkpoint(home: Path | None, url: str | None, *, accept: bool) -> None:
+@click.option("--stored", is_flag=True, help="Read it from the stopped log of --home.")
+def checkpoint(home: Path | None, url: str | None, *, accept: bool, stored: bool) -> None:
     """Print the newest signed checkpoint."""
+    if stored:
+        _tell_checkpoint(_stored(chain_home(home)))
+        return
     if accept:
         place = chain_home(home)
         from chain.home import LOG, Home
@@ -262,7 +266,27 @@ def checkpoint(home: Path | None, url: str | None, *, accept: bool) -> None:
         async with Client() as client:
             return await remote(home, url, client).checkpoint()
 
-    note = run(fetch()).decode()
+    _tell_checkpoint(run(fetch()))
+
+
+def _stored(place: Path) -> bytes:
+    """Return the newest checkpoint in a database that no log has open."""
+    from chain.home import LOG
+    from chain.store import FILE, Store
+    from ddtp.errors import StorageError
+
+    store = Store.open(place / LOG)
+    try:
+        found = store.reads.head()
+    finally:
+        store.close()
+    if found is None:
+        raise StorageError("log.10", f"no checkpoint in {FILE}")
+    return found
+
+
+def _tell_checkpoint(checkpoint: bytes) -> None:
+    note = checkpoint.decode()
     console().result({"schema": "ddtp.checkpoint/1", "note": note}, note.rstrip("\n"))
 
 
