@@ -62,6 +62,11 @@ class Keys:
             self._current = (known, able[-1] if able else signers[0])
         return self._current[1]
 
+    def all(self) -> set[KeyID]:
+        """Return every key that is ours: those that we hold, and those that the network names."""
+        rows = [each for each in self._network().members if each.id == self._member]
+        return {*self._signers, *(each.key for row in rows for each in row.keys)}
+
     def signer(self, key: KeyID) -> Signer:
         """Return the key that signed something of ours, to have it registered.
 

@@ -98,6 +98,20 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Booked:
+    """What of a package can be held against a log."""
+
+    fingerprint: bytes
+    author: bytes
+    cti: bytes
+    log: str
+    evidence: bytes | None
+    place: int | None
+    reason: int | None
+    revoked: int
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """The little of a package that says how far it is.
 
@@ -128,6 +142,7 @@ class OfferRow:
     replaces: bytes | None
 
 
+_BOOKED: Final = ", ".join(Booked.__slots__)
 _KEPT: Final = ", ".join(Kept.__slots__)
 _PACKAGE: Final = ", ".join(Row.__slots__)
 _OFFER: Final = ", ".join(OfferRow.__slots__)
@@ -232,6 +247,21 @@ class Store:
         blanks = ", ".join("?" * len(keys))
         query = f"SELECT {_KEPT} FROM packages WHERE key IN ({blanks})"  # noqa: S608
         return {found[0]: Kept(*found) for found in self._reader.execute(query, keys)}
+
+    def booked(self, fingerprint: bytes) -> Booked | None:
+        """Return what a log can be asked about a package."""
+        query = f"SELECT {_BOOKED} FROM packages WHERE fingerprint = ?"  # noqa: S608
+        found = self._reader.execute(query, (fingerprint,)).fetchone()
+        return None if found is None else Booked(*found)
+
+    def books(self, origin: str) -> Iterator[Booked]:
+        """Yield every package that names a log, in the order in which they were made."""
+        query = f"SELECT {_BOOKED} FROM packages WHERE log = ? ORDER BY rowid"  # noqa: S608
+        return (Booked(*found) for found in self._reader.execute(query, (origin,)))
+
+    def logs(self) -> list[str]:
+        """Return the origins of all logs that packages name."""
+        return [found for (found,) in self._reader.execute("SELECT DISTINCT log FROM packages")]
 
     def package(self, fingerprint: bytes) -> Row | None:
         """Return a package by the fingerprint of its statement."""

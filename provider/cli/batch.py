@@ -5,22 +5,25 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from ddtp.cli import console, exits, safe
 from ddtp.package import BASES
-from provider.cli.group import HOME, place, provider
+from provider.cli.group import HOME, opened, provider
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from provider.batch.batch import Desk, Outcome
+    from provider.batch.table import Defaults
     from provider.home import Home
+
+    Tell = Callable[[Sequence[Outcome]], None]
 
 ISSUED = "issued.jsonl"
 ERRORS = "errors.jsonl"
@@ -80,7 +83,7 @@ def batch(
     with _told(out, counts, dry=dry_run) as told:
         asyncio.run(
             _run(
-                place(home),
+                home,
                 table,
                 out,
                 documents or table.parent,
@@ -110,37 +113,30 @@ _WORDS = {
 
 
 async def _run(
-    path: Path,
+    path: Path | None,
     table: Path,
     out: Path,
     documents: Path,
-    defaults: Any,
+    defaults: "Defaults",
     workers: int,
-    told: Any,
+    told: "Tell",
     *,
     dry: bool,
 ) -> None:
     from ddtp.cli.progress import Progress
-    from ddtp.web import Client
     from provider.batch import batch
     from provider.batch import table as tables
-    from provider.home import Home
 
-    async with Client() as client:
-        opened = await Home.open(path, os.environ, client=client)
-        try:
-            with _processes(workers) as pool, Progress("batch", tables.count(table)) as shown:
+    async with opened(path) as home:
+        with _processes(workers) as pool, Progress("batch", tables.count(table)) as shown:
 
-                def tell(outcomes: "Sequence[Outcome]") -> None:
-                    told(outcomes)
-                    shown.advance(len(outcomes))
+            def tell(outcomes: "Sequence[Outcome]") -> None:
+                told(outcomes)
+                shown.advance(len(outcomes))
 
-                desk = _desk(opened, out, documents, pool)
-                await (batch.check if dry else batch.issue)(
-                    tables.read(table, _defaults(defaults, opened)), desk, tell
-                )
-        finally:
-            opened.close()
+            desk = _desk(home, out, documents, pool)
+            rows = tables.read(table, _defaults(defaults, home))
+            await (batch.check if dry else batch.issue)(rows, desk, tell)
 
 
 @contextmanager
@@ -159,37 +155,39 @@ def _processes(workers: int) -> "Iterator[Executor]":
         pool.shutdown(cancel_futures=True)
 
 
-def _defaults(given: Any, opened: "Home") -> Any:
+def _defaults(given: "Defaults", home: "Home") -> "Defaults":
     """Return what holds for rows that say nothing: as told, else as the settings say."""
     from dataclasses import replace
 
-    chosen = opened.settings
+    chosen = home.settings
     said = {"basis": chosen.basis, "source": chosen.source} | dict(given.said)
     if "basis" in given.said and "source" not in given.said:
         del said["source"]
     return replace(given, said={name: value for name, value in said.items() if value})
 
 
-def _desk(opened: "Home", out: Path, documents: Path, pool: "Executor") -> "Desk":
+def _desk(home: "Home", out: Path, documents: Path, pool: "Executor") -> "Desk":
     from provider.batch.batch import Desk
     from provider.batch.work import Place
 
     return Desk(
-        issuer=opened.provider.issuer,
-        store=opened.store,
-        registrar=opened.view,
-        source=opened.source,
-        place=Place(documents=documents, types=opened.settings.types),
-        records=opened.settings.records,
+        issuer=home.provider.issuer,
+        store=home.store,
+        registrar=home.view,
+        source=home.source,
+        place=Place(documents=documents, types=home.settings.types),
+        records=home.settings.records,
         out=out,
-        valid_days=opened.settings.valid_days,
+        valid_days=home.settings.valid_days,
         pool=pool,
         clock=lambda: int(time.time()),
     )
 
 
 @contextmanager
-def _told(out: Path, counts: Counter[str], *, dry: bool) -> Iterator[Any]:
+def _told(
+    out: Path, counts: Counter[str], *, dry: bool
+) -> "Iterator[Callable[[Sequence[Outcome]], None]]":
     """Give what writes outcomes into the two lists, and counts them."""
     from provider.batch.batch import Done, Fine, Offered
     from provider.batch.table import Refused

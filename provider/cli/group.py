@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,19 +42,26 @@ def place(given: Path | None) -> Path:
     return given if given is not None else files.home("provider", os.environ)
 
 
-def with_home(home: Path | None, work: Callable[["Home"], Awaitable[T]]) -> T:
-    """Open the home, do one thing with it, and close it."""
+@asynccontextmanager
+async def opened(home: Path | None) -> "AsyncIterator[Home]":
+    """Open the home; nothing is sent from its outbox meanwhile."""
     from ddtp.web import Client
     from provider.home import Home
 
+    async with Client() as client:
+        found = await Home.open(place(home), os.environ, client=client)
+        try:
+            yield found
+        finally:
+            found.close()
+
+
+def with_home(home: Path | None, work: Callable[["Home"], Awaitable[T]]) -> T:
+    """Open the home, do one thing with it while its outbox is worked off, and close it."""
+
     async def run() -> T:
-        async with Client() as client:
-            opened = await Home.open(place(home), os.environ, client=client)
-            try:
-                async with opened.provider:
-                    return await work(opened)
-            finally:
-                opened.close()
+        async with opened(home) as found, found.provider:
+            return await work(found)
 
     return asyncio.run(run())
 

@@ -1,5 +1,6 @@
 """`ddtp provider`: what was issued, and taking it back."""
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ import click
 
 from ddtp.cli import console, exits, prompt, safe
 from ddtp.errors import DDTPError, Unanswered
-from provider.cli.group import HOME, moment, provider, with_home, with_store
+from provider.cli.group import HOME, moment, opened, provider, with_home, with_store
 
 if TYPE_CHECKING:
     from provider.store import Row, Store
@@ -72,6 +73,21 @@ def revoke(*, home: Path | None, package: str, reason: str, yes: bool) -> int:
     text = f"revoked {found.text}, entry {evidence.registration.index}"
     console().result(fields, text)
     return exits.OK
+
+
+@provider.command(epilog="\b\nExample: ddtp provider reconcile --json")
+@HOME
+def reconcile(*, home: Path | None) -> int:
+    """Hold our packages against the logs, each read whole and proven; name every difference."""
+    from chain import books
+    from provider.reconcile import compare
+
+    async def look() -> "tuple[dict[str, int], list[books.Difference]]":
+        async with opened(home) as found:
+            return await compare(found)
+
+    sizes, differences = asyncio.run(look())
+    return books.tell("ddtp.provider.reconcile/1", sizes, differences)
 
 
 def one(store: "Store", package: str) -> "Row":
