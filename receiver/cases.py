@@ -19,7 +19,9 @@ from receiver import rows
 from receiver.rows import Acceptance, Asked, Consent, Held, acceptance_of, asked_of
 from receiver.store import Store
 
-MAX_GRANTS: Final = 16  # of one request
+GRANTS_AT_ONCE: Final = 16  # of one request, in GRANT_SECONDS
+GRANT_SECONDS: Final = 60
+MAX_GRANTS: Final = 4_096  # of one request in all
 MAX_REFUSALS: Final = 64  # answers kept of one request, so that the same bytes get the same
 
 OPEN: Final = (State.ASKED, State.REGISTERED)
@@ -124,7 +126,7 @@ class Cases:
 
     # Grants
 
-    def add_grant(self, asked: Asked, grant: Fingerprint, lock: bytes) -> Consent:
+    def add_grant(self, asked: Asked, grant: Fingerprint, lock: bytes, now: int) -> Consent:
         """Keep a grant before it is registered, or return it as it is kept.
 
         Raises:
@@ -139,9 +141,10 @@ class Cases:
                     raise ConflictError("case.6", "this grant was registered with another lock")
                 return Consent(lock=row[0], position=row[1], key=row[2], erasure=row[3])
             _check_open(_state(db, asked.request))
-            if db.execute(rows.GRANTS, (request,)).fetchone()[0] >= MAX_GRANTS:
-                raise DDTPError("case.5", f"{MAX_GRANTS} grants are registered for this request")
-            db.execute(rows.ADD_GRANT, (request, bytes(grant), lock))
+            count, lately = db.execute(rows.GRANTS, (now - GRANT_SECONDS, request)).fetchone()
+            if lately >= GRANTS_AT_ONCE or count >= MAX_GRANTS:
+                raise DDTPError("case.5", f"{lately} grants in {GRANT_SECONDS} s, {count} in all")
+            db.execute(rows.ADD_GRANT, (request, bytes(grant), lock, now))
         return Consent(lock=lock, position=None, key=None, erasure=None)
 
     def place_grant(self, asked: Asked, grant: Fingerprint, index: int) -> None:

@@ -159,7 +159,7 @@ class Desk:
     async def _register(
         self, asked: Asked, request: Request, grant: Fingerprint, lock: bytes
     ) -> Evidence:
-        consent = await asyncio.to_thread(self.cases.add_grant, asked, grant, lock)
+        consent = await asyncio.to_thread(self.cases.add_grant, asked, grant, lock, self.clock())
         if consent.position is not None:
             return await self.view.evidence(asked.log, consent.position)
         granted = Granted(grant, lock, request.use, entry.NOT_YET)

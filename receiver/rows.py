@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS requests (
   erased_at INTEGER, proof_until INTEGER, session BLOB, seen_in TEXT NOT NULL DEFAULT 'unknown'
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS grants (
-  request BLOB NOT NULL, fingerprint BLOB NOT NULL, lock BLOB NOT NULL, position INTEGER,
+  request BLOB NOT NULL, fingerprint BLOB NOT NULL, lock BLOB NOT NULL,
+  added_at INTEGER NOT NULL, position INTEGER,
   key BLOB, erasure BLOB, PRIMARY KEY (request, fingerprint)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS acceptances (
@@ -66,11 +67,11 @@ SESSION: Final = "SELECT session FROM requests WHERE request = ?"
 SET_ERASED: Final = (
     "UPDATE requests SET erased_at = coalesce(erased_at, ?), proof_until = ? WHERE request = ?"
 )
-GRANTS: Final = "SELECT count(*) FROM grants WHERE request = ?"
+GRANTS: Final = "SELECT count(*), count(nullif(added_at > ?, 0)) FROM grants WHERE request = ?"
 GRANT: Final = (
     "SELECT lock, position, key, erasure FROM grants WHERE request = ? AND fingerprint = ?"
 )
-ADD_GRANT: Final = "INSERT INTO grants (request, fingerprint, lock) VALUES (?, ?, ?)"
+ADD_GRANT: Final = "INSERT INTO grants (request, fingerprint, lock, added_at) VALUES (?, ?, ?, ?)"
 PLACE_GRANT: Final = "UPDATE grants SET position = ? WHERE request = ? AND fingerprint = ?"
 SHOW_KEY: Final = "UPDATE grants SET key = ? WHERE request = ? AND fingerprint = ?"
 SET_ERASURE: Final = (

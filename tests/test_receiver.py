@@ -26,6 +26,7 @@ from ddtp.errors import (
     TrustError,
     Unanswered,
 )
+from ddtp.evidence import Evidence
 from ddtp.evidence_file import EvidenceFile, case_of
 from ddtp.fingerprint import Fingerprint
 from ddtp.network import MemberID, Role, encode_file
@@ -36,12 +37,12 @@ from ddtp.transfer import Event, State
 from ddtp.verify import contents, examine
 from ddtp.web import Client
 from ddtp.words import LANGUAGES, say
-from receiver import arrival, rules, telling, templates
+from receiver import arrival, cases, rules, telling, templates
 from receiver import home as homes
-from receiver.cases import MAX_GRANTS, Cases
+from receiver.cases import GRANT_SECONDS, GRANTS_AT_ONCE, Cases
 from receiver.desk import return_code
 from receiver.home import Home
-from receiver.requests import Asking, id_of, link_of
+from receiver.requests import Asking, Made, id_of, link_of
 from receiver.retention import Gone, Terms
 from receiver.rows import Acceptance, Asked
 from receiver.rules import Rules
@@ -308,10 +309,40 @@ async def test_a_grant_that_the_log_did_not_answer_is_registered_at_the_next_try
     assert isinstance(entry.decode(evidence.registration.entry), entry.Granted)
 
 
+async def fill(town: Lending, made: Made) -> None:
+    """Register as many grants of nobody's as a request takes in a minute."""
+    for n in range(GRANTS_AT_ONCE):
+        await town.home.desk.register(made.id, Fingerprint.of(bytes([n])), LOCK)
+
+
 async def test_case_5_grants_of_one_request_are_bounded(town: Lending) -> None:
     made = town.ask()
-    for n in range(MAX_GRANTS):
-        await town.home.desk.register(made.id, Fingerprint.of(bytes([n])), LOCK)
+    await fill(town, made)
+    size = town.log.size
+    with pytest.raises(DDTPError) as refused:
+        await town.home.desk.register(made.id, Fingerprint.of(b"one more"), LOCK)
+    assert refused.value.rule == "case.5"
+    assert town.log.size == size
+    again = await town.home.desk.register(made.id, Fingerprint.of(b"\0"), LOCK)
+    assert isinstance(again, Evidence)
+
+
+async def test_a_stranger_with_the_link_does_not_use_a_request_up(town: Lending) -> None:
+    made, package = town.ask(), await town.issue()
+    await fill(town, made)
+    town.clock.now += GRANT_SECONDS
+    sent = await town.grant(made, [package])
+    _, receipt = opened(await town.home.desk.present(made.id, sent.sealed))
+    assert receipt.outcome is Outcome.VERIFIED
+
+
+async def test_case_5_grants_in_all_are_bounded(
+    town: Lending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cases, "MAX_GRANTS", GRANTS_AT_ONCE)
+    made = town.ask()
+    await fill(town, made)
+    town.clock.now += GRANT_SECONDS
     with pytest.raises(DDTPError) as refused:
         await town.home.desk.register(made.id, Fingerprint.of(b"one more"), LOCK)
     assert refused.value.rule == "case.5"
@@ -365,7 +396,7 @@ async def test_case_2_a_closed_case_takes_no_grant_and_no_row(town: Lending) -> 
     cases.end(asked, Event.DECLINE)
     row = Acceptance(receipt=b"receipt", grants=(), presentation=bytes(32), retain_until=NOW)
     with pytest.raises(DDTPError) as refused:
-        cases.add_grant(asked, Fingerprint.of(b"grant"), LOCK)
+        cases.add_grant(asked, Fingerprint.of(b"grant"), LOCK, NOW)
     assert refused.value.rule == "case.2"
     with pytest.raises(DDTPError) as refused:
         cases.settle(asked, row)
