@@ -253,3 +253,12 @@ FIGURES: Final[Mapping[str, Measure]] = {
 }
 SIZED: Final = ("log", "chain")
 """The figures that depend on how long a log is."""
+NAMED: Final = ("documents",)
+"""The figures that are measured only when they are named."""
+
+
+def documents(mib: int) -> Iterator[Figure]:
+    """Measure a document of so many MiB on its way; it needs five times its size on the disk."""
+    from demo import bench_documents
+
+    return bench_documents.documents(mib)

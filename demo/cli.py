@@ -60,25 +60,38 @@ def _write_records(folder: Path) -> int:
     type=click.IntRange(1_000, 100_000_000),
     help="How long the log is for log and chain; 1,000,000 if not given.",
 )
-def bench(figures: tuple[str, ...], seconds: float, entries: int | None) -> int:
+@click.option(
+    "--mib",
+    type=click.IntRange(1, 4_000),
+    default=1024,
+    show_default=True,
+    help="How large the document is for documents.",
+)
+def bench(figures: tuple[str, ...], seconds: float, entries: int | None, mib: int) -> int:
     """Measure what it costs, beside what this machine can do in the same run.
+
+    `documents` is measured only when it is named: it carries a large file through a provider,
+    a wallet and a receiver, which takes a while and five times its size on the disk.
 
     \b
     Examples:
       ddtp bench
       ddtp bench verify present --seconds 10
       ddtp bench chain --entries 10000000     some minutes and eight GiB of disk
+      ddtp bench documents --mib 256          1024 take a minute and five GiB of disk
       ddtp bench --json       one object a line: name, value, unit, limit, ratio
     """
-    from demo.bench import FIGURES, SIZED
+    from demo.bench import FIGURES, NAMED, SIZED, documents
 
-    unknown = [name for name in figures if name not in FIGURES]
+    every = (*FIGURES, *NAMED)
+    unknown = [name for name in figures if name not in every]
     if unknown:
-        raise click.UsageError(f"there is no figure {unknown[0]!r}; there are {', '.join(FIGURES)}")
+        raise click.UsageError(f"there is no figure {unknown[0]!r}; there are {', '.join(every)}")
     missed = False
     for name in figures or FIGURES:
         sized = {"entries": entries} if name in SIZED else {}
-        for figure in FIGURES[name](seconds, **sized):
+        found = documents(mib) if name in NAMED else FIGURES[name](seconds, **sized)
+        for figure in found:
             print_out(figure.line() if console().json else figure.words())
             missed = missed or not figure.good
     return exits.NEGATIVE if missed else exits.OK

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
@@ -15,6 +16,7 @@ from ddtp.errors import StorageError
 START_SECONDS: Final = 30
 STOP_SECONDS: Final = 10
 Document = dict[str, object]
+Beside = Callable[[int], Coroutine[None, None, None]]
 
 
 class NotAsToldError(Exception):
@@ -32,14 +34,24 @@ class Stage:
     folder: Path
     serving: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
-    async def ddtp(self, *words: str | Path, expect: int = exits.OK) -> Document:
+    async def ddtp(
+        self, *words: str | Path, expect: int = exits.OK, beside: Beside | None = None
+    ) -> Document:
         """Run one command and return its JSON document.
+
+        Args:
+            words: The command and its arguments.
+            expect: Its exit code.
+            beside: What is done while it runs, with its process id.
 
         Raises:
             NotAsToldError: It ended with another exit code than expected.
         """
         process = await self._start(*words, "--json", "--no-input")
+        watching = None if beside is None else asyncio.ensure_future(beside(process.pid))
         out, err = await process.communicate()
+        if watching is not None:
+            watching.cancel()
         if process.returncode != expect:
             told = err.decode(errors="replace").strip()
             command = " ".join(map(str, words))
