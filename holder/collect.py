@@ -3,11 +3,12 @@
 An offer's link holds a one-time code. The wallet checks that it leads to a member of the
 network, shows that it holds a fresh key, and takes the package and its documents; all of it is
 verified on arrival. What a crash interrupts goes on when the same link is collected again: the
-offer keeps its key, and documents keep the pieces that have come.
+offer keeps its key, and documents keep what has come of them.
 """
 
 import asyncio
 import base64
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,8 @@ from ddtp.possession import CODE_BYTES, MAX_SECONDS, Offer, Possession, Redempti
 from ddtp.record import DOCUMENT, Document, Item, document_of
 from ddtp.verify import Found, Result, Verdict
 from ddtp.web import check_url
-from holder.vault import Partial, Row
+from holder.arriving import Arriving
+from holder.vault import Row
 from holder.wallet import Wallet, number_in, was_checked
 
 WAIT_SECONDS: Final = 2  # between asks while a provider's log is down
@@ -79,6 +81,7 @@ async def collect(wallet: Wallet, link: str, advance: Advance, *, patience: floa
         Unanswered: The provider does not answer, or its log does not.
     """
     endpoint, code = parse_link(link)
+    await asyncio.to_thread(wallet.vault.sweep)
     async with wallet.partner(endpoint) as view:
         offer = offer_id(code)
         known = wallet.vault.rows().get(f"offer:{offer}", {})
@@ -274,7 +277,7 @@ async def _fetch(
     Raises:
         StorageError: vault.6, it is another one than the package names; nothing of it is kept.
     """
-    resumed = wallet.vault.partial(document.sha256).size
+    resumed = wallet.vault.is_arriving(document.sha256)
     try:
         await _fetch_rest(wallet, document, endpoint, token, advance)
     except StorageError as error:
@@ -287,36 +290,36 @@ async def _fetch(
 async def _fetch_rest(
     wallet: Wallet, document: Document, endpoint: str, token: str, advance: Advance
 ) -> None:
-    """Fetch what is missing of a document into pieces, and put it together."""
-    partial = wallet.vault.partial(document.sha256)
-    headers = {"Authorization": f"Bearer {token}"}
-    if partial.size:
-        headers["Range"] = f"bytes={partial.size}-"
-    advance(partial.size)
-    target = _Bounded(partial, document.size, advance)
-    if partial.size < document.size:
-        try:
+    """Fetch what is missing of a document, and give it its place.
+
+    Raises:
+        StorageError: vault.6; vault.7, the vault has no room for it.
+    """
+    wallet.vault.check_room(document.size)
+    arriving = await asyncio.to_thread(wallet.vault.arriving, document.sha256)
+    with contextlib.closing(arriving):
+        headers = {"Authorization": f"Bearer {token}"}
+        if arriving.size:
+            headers["Range"] = f"bytes={arriving.size}-"
+        advance(arriving.size)
+        if arriving.size < document.size:
             await wallet.client.download(
                 http.PACKAGE_DOCUMENT,
                 endpoint,
-                cast("BinaryIO", target),
+                cast("BinaryIO", _Bounded(arriving, document.size, advance)),
                 headers=headers,
                 sha256=document.sha256.hex(),
             )
-        finally:
-            partial.keep()
-    if partial.size < document.size:
-        raise Unanswered("web.15", f"{partial.size} of {document.size} bytes of a document came")
-    try:
-        await asyncio.to_thread(wallet.vault.put_document, document.sha256, partial.reader())
-    finally:
-        partial.discard()
+        if arriving.size < document.size:
+            raise Unanswered("web.15", f"{arriving.size} of {document.size} bytes came")
+        place = wallet.vault.path("documents", document.sha256)
+        await asyncio.to_thread(arriving.keep, document.sha256, place)
 
 
 class _Bounded:
     """Takes a document's bytes, and no more than it has."""
 
-    def __init__(self, target: Partial, size: int, advance: Advance) -> None:
+    def __init__(self, target: Arriving, size: int, advance: Advance) -> None:
         self._target = target
         self._size = size
         self._advance = advance

@@ -7,7 +7,6 @@ but the grant's fingerprint and lock leaves the wallet before the grant's entry 
 
 import asyncio
 import base64
-import os
 import secrets
 import threading
 from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ from ddtp.record import DOCUMENT, ROW, SECTION, Item, document_of
 from ddtp.request import Request
 from ddtp.submission import Registration as Registering
 from ddtp.transfer import Event, State, after
+from holder.arriving import pipe
 from holder.consent import Choice, Held, name_of, shown
 from holder.history import Given, Transfer, load, store, turn
 from holder.vault import HashingWriter
@@ -357,9 +357,11 @@ async def _seal_documents(
         if item.path[0] != DOCUMENT:
             continue
         sha256 = known.get(index)
+        document = document_of(item)
         if sha256 is None or not (outbox / f"{sha256.hex()}.age").exists():
+            wallet.vault.check_room(document.size)
             sha256 = await asyncio.to_thread(
-                _reseal, wallet, document_of(item).sha256, asked.recipient, outbox
+                _reseal, wallet, document.sha256, asked.recipient, outbox
             )
         sealed.append((index, sha256))
     return replace(given, documents=tuple(sealed))
@@ -370,21 +372,21 @@ def _reseal(wallet: Wallet, sha256: bytes, recipient: str, outbox: Path) -> byte
 
     One thread opens it and another seals it: it is never whole in memory nor bare on a disk.
     """
-    reading, writing = os.pipe()
+    source, sink = pipe()
     failed: list[Exception] = []
     whole = threading.Event()
 
     def read() -> None:
         try:
-            with os.fdopen(writing, "wb") as target:
-                wallet.vault.read_document(sha256, target)
+            with sink:
+                wallet.vault.read_document(sha256, sink)
             whole.set()
         except (DDTPError, OSError) as error:
             failed.append(error)
 
     reader = threading.Thread(target=read, daemon=True)
     beside = outbox / f"{sha256.hex()[:16]}.part"
-    with os.fdopen(reading, "rb") as source:
+    with source:
         reader.start()
         try:
             with files.writing(beside, force=True, mode=0o600) as target:

@@ -10,7 +10,7 @@ lost. What the files mean is holder.wallet's business.
     packages/NAME.ddtp.age documents/NAME.age transfers/NAME.age
     index/NUMBER-RANDOM.age  lines of JSON, [key, row]; later ones count
     outbox/TRANSFER/         what is being sent, sealed to the receiver already
-    partial/NAME/            pieces of a document that is being fetched
+    partial/NAME/            what has come of a document that is being fetched
 """
 
 import contextlib
@@ -28,6 +28,7 @@ from ddtp import seal
 from ddtp.cli import files
 from ddtp.errors import LockedError, MalformedError, StorageError
 from ddtp.keys import derive
+from holder.arriving import Arriving
 
 Row = Mapping[str, object]
 
@@ -35,7 +36,8 @@ MARK: Final = b"ddtp vault 1\n"
 MOST_SEGMENTS: Final = 64
 LOCK_SECONDS: Final = 5
 NAME_BYTES: Final = 16
-PIECE_BYTES: Final = 4 * 2**20
+SPARE_BYTES: Final = 16 * 2**20  # of the disk, which a document leaves alone
+LEFT_SECONDS: Final = 7 * 86_400  # that what a try left waits for the next
 FOLDERS: Final = (
     "packages", "documents", "transfers", "index", "outbox", "partial", "locks",
 )  # fmt: skip
@@ -176,10 +178,46 @@ class Vault:
             raise StorageError("vault.2", f"documents: {path.name} holds another document")
         return hashing.size
 
-    def partial(self, sha256: bytes) -> "Partial":
-        """Return the pieces of a document that is being fetched."""
-        name = self.path("documents", sha256).stem
-        return Partial(self.folder / "partial" / name, self._identity, self._recipient)
+    def is_arriving(self, sha256: bytes) -> bool:
+        """Return whether an earlier try to fetch a document left something."""
+        return self._partial(sha256).is_dir()
+
+    def arriving(self, sha256: bytes) -> Arriving:
+        """Return a document that is being fetched, with what has come of it.
+
+        Raises:
+            StorageError: vault.7, nothing can be written here.
+        """
+        try:
+            return Arriving(self._partial(sha256), self._identity)
+        except OSError as error:
+            raise StorageError("vault.7", error.strerror or "it cannot be written") from error
+
+    def _partial(self, sha256: bytes) -> Path:
+        return self.folder / "partial" / self.path("documents", sha256).stem
+
+    def check_room(self, needed: int) -> None:
+        """Refuse to begin what the disk has no room for.
+
+        Raises:
+            StorageError: vault.7.
+        """
+        free = shutil.disk_usage(self.folder).free
+        if free < needed + SPARE_BYTES:
+            raise StorageError("vault.7", f"{free} bytes are free, {needed} are needed")
+
+    def sweep(self) -> None:
+        """Remove what tries left behind that nobody went on with, and files half written."""
+        before = time.time() - LEFT_SECONDS
+        left = [*(self.folder / "partial").glob("*")]
+        for kind in ("packages", "documents", "transfers", "outbox/*"):
+            left += self.folder.glob(f"{kind}/.*.age.*")
+            left += self.folder.glob(f"{kind}/.*.part.*")
+        for path in left:
+            # Another wallet may sweep here too.
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def outbox(self, transfer: str) -> Path:
         """Return the folder of what one transfer is sending."""
@@ -308,91 +346,6 @@ class Vault:
         path = self.folder / "index" / _segment(last + 1)
         lines = "".join(json.dumps([key, row]) + "\n" for key, row in changes.items())
         files.write_secret(path, seal.seal(lines.encode(), [self._recipient]))
-
-
-class Partial:
-    """A document that is being fetched: sealed pieces, so that it can go on after a crash.
-
-    It is written to like a file; what does not fill a piece yet is kept by `keep`.
-    """
-
-    def __init__(self, folder: Path, identity: str, recipient: str) -> None:
-        self._folder = folder
-        self._identity = identity
-        self._recipient = recipient
-        self._waiting = bytearray()
-        self._size = self._kept()
-
-    @property
-    def size(self) -> int:
-        """How many bytes are here."""
-        return self._size + len(self._waiting)
-
-    def write(self, data: bytes) -> int:
-        """Take some more."""
-        self._waiting += data
-        if len(self._waiting) >= PIECE_BYTES:
-            self.keep()
-        return len(data)
-
-    def keep(self) -> None:
-        """Seal what has come into a piece of its own.
-
-        Raises:
-            StorageError: vault.7, the vault takes no more.
-        """
-        if not self._waiting:
-            return
-        name = f"{self._size:016}-{len(self._waiting)}.age"
-        sealed = seal.seal(bytes(self._waiting), [self._recipient])
-        try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            files.write_secret(self._folder / name, sealed, force=True)
-        except OSError as error:
-            # While something is fetched, a full disk would look like a broken connection.
-            raise StorageError("vault.7", error.strerror or "it cannot be written") from error
-        self._size += len(self._waiting)
-        self._waiting.clear()
-
-    def discard(self) -> None:
-        """Forget all pieces."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._waiting.clear()
-        self._size = 0
-
-    def reader(self) -> BinaryIO:
-        """Return a stream over all pieces."""
-        return cast("BinaryIO", _Joined(self._pieces(), self._identity))
-
-    def _pieces(self) -> list[Path]:
-        return sorted(self._folder.glob("[0-9]*.age"))
-
-    def _kept(self) -> int:
-        """Return how far the pieces reach without a gap, and drop what lies beyond one."""
-        size = 0
-        for path in self._pieces():
-            begins, _, length = path.stem.partition("-")
-            if int(begins) != size:
-                path.unlink()
-            else:
-                size += int(length)
-        return size
-
-
-class _Joined:
-    """The contents of sealed pieces one after the other, one in memory at a time."""
-
-    def __init__(self, pieces: list[Path], identity: str) -> None:
-        self._pieces = pieces
-        self._identity = identity
-        self._open = b""
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._open and self._pieces:
-            self._open = seal.unseal(self._pieces.pop(0).read_bytes(), self._identity)
-        given = self._open if size < 0 else self._open[:size]
-        self._open = self._open[len(given) :]
-        return given
 
 
 class Readable(Protocol):

@@ -36,6 +36,7 @@ from ddtp.web import (
     pieces,
     reply,
     style,
+    together,
 )
 from receiver import uploads, watch
 from receiver.desk import Desk, begin_code, return_code
@@ -120,7 +121,7 @@ class Door:
                 sha256=sha256,
                 offset=offset,
                 length=length,
-                pieces=pieces(call, limit=max(0, length - offset)),
+                pieces=together(pieces(call, limit=max(0, length - offset))),
             )
         except uploads.OffsetError as error:
             told = Problem.of(error)

@@ -10,13 +10,14 @@ import errno
 import fcntl
 import hashlib
 import hmac
+import io
 import os
 import shutil
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from ddtp.errors import ConflictError, DDTPError, StorageError
 from receiver.cases import Cases
@@ -131,17 +132,18 @@ async def append(
             part.unlink(missing_ok=True)
             _check_offset(offset, length)
             return length
-        size = file.seek(0, os.SEEK_END)
+        digest = await asyncio.to_thread(_begun, file)
+        size = file.tell()
         _check_offset(offset, size)
         _check_room(part.parent, length - size + limits.free)
         async for piece in pieces:
             size += len(piece)
             if size > length:
                 raise DDTPError("upload.4", f"more than the {length} bytes announced")
-            await asyncio.to_thread(_write, file, piece)
+            await asyncio.to_thread(_write, file, digest, piece)
         if size == length:
             try:
-                await asyncio.to_thread(_finish, file, part, whole)
+                await asyncio.to_thread(_finish, file, digest, part, whole)
             except DDTPError:
                 await asyncio.to_thread(cases.drop_upload, asked, sha256)
                 raise
@@ -163,6 +165,12 @@ def _alone(part: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+def _begun(file: BinaryIO) -> "hashlib._Hash":
+    """Return the hash of what is here, to be gone on with."""
+    file.seek(0)
+    return hashlib.file_digest(cast("io.BufferedRandom", file), "sha256")
+
+
 def _check_offset(offset: int, size: int) -> None:
     if offset != size:
         raise OffsetError(f"{size} bytes are here, not {offset}", size)
@@ -174,26 +182,22 @@ def _check_room(folder: Path, needed: int) -> None:
         raise StorageError("upload.7", f"{free} bytes are free, {needed} are needed")
 
 
-def _write(file: BinaryIO, piece: bytes) -> None:
+def _write(file: BinaryIO, digest: "hashlib._Hash", piece: bytes) -> None:
     try:
         file.write(piece)
         file.flush()
+        digest.update(piece)
     except OSError as error:
         if error.errno in _FULL:
             raise StorageError("upload.7", "the disk is full") from error
         raise
 
 
-def _finish(file: BinaryIO, part: Path, whole: Path) -> None:
+def _finish(file: BinaryIO, digest: "hashlib._Hash", part: Path, whole: Path) -> None:
     """Give a document its name, if it is what the name says."""
     os.fsync(file.fileno())
-    if _sha256(part) != whole.name:
+    if digest.hexdigest() != whole.name:
         part.unlink()
         raise DDTPError("upload.5", "these are not the bytes that the document is named by")
     part.rename(whole)
     sync(whole.parent)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -248,7 +248,7 @@ def test_upload_7_a_disk_that_fills_up_meanwhile_is_said() -> None:
         Path("/dev/full").open("wb", buffering=0) as full,
         pytest.raises(StorageError) as refused,
     ):
-        uploads._write(full, DATA)
+        uploads._write(full, hashlib.sha256(), DATA)
     assert refused.value.rule == "upload.7"
 
 

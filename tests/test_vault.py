@@ -1,5 +1,6 @@
 """The vault: age files, an index that survives, and two wallets on one vault."""
 
+import contextlib
 import hashlib
 import io
 import multiprocessing
@@ -15,7 +16,8 @@ import pytest
 from ddtp import seal
 from ddtp.errors import DDTPError, LockedError, StorageError
 from holder.keys import Keys
-from holder.vault import MOST_SEGMENTS, PIECE_BYTES, Vault
+from holder.vault import MOST_SEGMENTS, Vault
+from tests.rules import broken_rule
 
 KEYS = Keys(bytes(range(32)))
 OTHER = Keys(bytes(32))
@@ -170,43 +172,81 @@ def test_a_document_is_read_as_it_was_put(vault: Vault) -> None:
 # A document that is being fetched
 
 
-def test_a_partial_document_goes_on_after_a_crash(vault: Vault) -> None:
-    first = os.urandom(PIECE_BYTES + 5)
-    partial = vault.partial(DIGEST)
-    partial.write(first)
-    partial.write(b"lost in the crash")
-    again = vault.partial(DIGEST)
-    assert again.size == len(first)
-    again.write(b"the rest")
-    again.keep()
-    reader = vault.partial(DIGEST).reader()
-    assert b"".join(iter(lambda: reader.read(1000), b"")) == first + b"the rest"
+def arriving_files(vault: Vault) -> list[Path]:
+    return [path for path in (vault.folder / "partial").rglob("*") if path.is_file()]
 
 
-def test_a_partial_document_ends_at_a_missing_piece(vault: Vault) -> None:
-    partial = vault.partial(DIGEST)
-    for data in (b"one", b"two", b"three"):
-        partial.write(data)
-        partial.keep()
-    sorted(next((vault.folder / "partial").iterdir()).iterdir())[1].unlink()
-    assert vault.partial(DIGEST).size == 3
+def left(vault: Vault, data: bytes) -> Path:
+    """Have a try leave so much of a document, and return its file."""
+    with contextlib.closing(vault.arriving(DIGEST)) as document:
+        document.write(data)
+    (path,) = arriving_files(vault)
+    return path
 
 
-def test_a_partial_document_is_sealed(vault: Vault) -> None:
-    partial = vault.partial(DIGEST)
-    partial.write(CANARY)
-    partial.keep()
-    files = [path for path in (vault.folder / "partial").rglob("*") if path.is_file()]
-    assert files
-    assert all(CANARY not in path.read_bytes() for path in files)
+def test_a_document_that_arrives_goes_on_where_the_last_try_ended(vault: Vault) -> None:
+    first, rest = os.urandom(200_000), os.urandom(100_000)
+    digest = hashlib.sha256(first + rest).digest()
+    left(vault, first)
+    with contextlib.closing(vault.arriving(DIGEST)) as document:
+        assert document.size == len(first)
+        document.write(rest)
+        document.keep(digest, vault.path("documents", digest))
+    target = io.BytesIO()
+    vault.read_document(digest, target)
+    assert target.getvalue() == first + rest
+    assert arriving_files(vault) == []
 
 
-def test_a_discarded_partial_document_is_gone(vault: Vault) -> None:
-    partial = vault.partial(DIGEST)
-    partial.write(b"rubbish")
-    partial.keep()
-    partial.discard()
-    assert vault.partial(DIGEST).size == 0
+@pytest.mark.parametrize("cut", [0, 1, 100, 70_000, 140_000, 199_999])
+def test_a_try_cut_off_at_any_byte_leaves_what_was_sealed_whole(vault: Vault, cut: int) -> None:
+    data = os.urandom(200_000)
+    path = left(vault, data)
+    os.truncate(path, cut)
+    with contextlib.closing(vault.arriving(DIGEST)) as document:
+        assert cut - 2 * 65_536 < document.size <= cut
+        document.write(data[document.size :])
+        document.keep(hashlib.sha256(data).digest(), vault.path("documents", DIGEST))
+
+
+def test_the_longest_of_several_tries_is_gone_on_with(vault: Vault) -> None:
+    path = left(vault, b"the longer one of two")
+    (path.parent / "0.age").write_bytes(b"age-encryption.org/v1\nbroken off")
+    with contextlib.closing(vault.arriving(DIGEST)) as document:
+        assert document.size == len(b"the longer one of two")
+    assert len(arriving_files(vault)) == 1
+
+
+def test_a_document_that_arrives_is_sealed(vault: Vault) -> None:
+    assert CANARY not in left(vault, CANARY).read_bytes()
+
+
+def test_vault_6_keeps_nothing_that_arrived_of_another_document(vault: Vault) -> None:
+    with contextlib.closing(vault.arriving(DIGEST)) as document:
+        document.write(b"rubbish")
+        place = vault.path("documents", DIGEST)
+        assert broken_rule(lambda: document.keep(DIGEST, place)) == "vault.6"
+    assert arriving_files(vault) == []
+    assert not vault.is_arriving(DIGEST)
+
+
+def test_vault_7_begins_nothing_that_the_disk_has_no_room_for(vault: Vault) -> None:
+    assert broken_rule(lambda: vault.check_room(2**60)) == "vault.7"
+    vault.check_room(1)
+
+
+def test_what_nobody_went_on_with_is_swept(vault: Vault) -> None:
+    old = left(vault, b"of a year ago").parent
+    os.utime(old, (0, 0))
+    stray = vault.folder / "documents" / ".0123.age.half"
+    stray.touch()
+    os.utime(stray, (0, 0))
+    kept = vault.folder / "documents" / ".4567.age.now"
+    kept.touch()
+    vault.sweep()
+    assert not old.exists()
+    assert not stray.exists()
+    assert kept.exists()
 
 
 # The index

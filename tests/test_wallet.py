@@ -32,6 +32,7 @@ from ddtp.submission import Registration, Withdrawal
 from ddtp.transfer import State
 from ddtp.web import Client, Handler, Pages, Request, application, body, reply, serve
 from holder import wallet as wallets
+from holder.arriving import Arriving
 from holder.collect import Arrived, add, check, collect
 from holder.consent import Wish
 from holder.export import to_folder, to_zip
@@ -306,20 +307,23 @@ async def test_a_document_that_broke_off_goes_on_from_where_it_was(journey: Jour
     assert list((journey.wallet.vault.folder / "partial").iterdir()) == []
 
 
+def arriving(journey: Journey) -> Arriving:
+    """Return the document of the record with paper, as a try to fetch it begins."""
+    return journey.wallet.vault.arriving(hashlib.sha256(PDF).digest())
+
+
 async def test_a_piece_left_by_a_false_server_does_no_harm(journey: Journey) -> None:
     link = await journey.offer("with-paper")
-    partial = journey.wallet.vault.partial(hashlib.sha256(PDF).digest())
-    partial.write(b"not the beginning of it")
-    partial.keep()
+    with contextlib.closing(arriving(journey)) as document:
+        document.write(b"not the beginning of it")
     arrived = await collect(journey.wallet, link, ignore)
     assert arrived.verdict.outcome is Outcome.VERIFIED
 
 
 async def test_a_server_without_ranges_is_asked_for_the_whole(journey: Journey) -> None:
     link = await journey.offer("with-paper")
-    partial = journey.wallet.vault.partial(hashlib.sha256(PDF).digest())
-    partial.write(PDF[:1_000])
-    partial.keep()
+    with contextlib.closing(arriving(journey)) as document:
+        document.write(PDF[:1_000])
     async with instead(journey, "bank", {http.PACKAGE_DOCUMENT: answering(PDF)}):
         arrived = await collect(journey.wallet, link, ignore)
     assert arrived.verdict.outcome is Outcome.VERIFIED

@@ -104,7 +104,7 @@ def writing(path: Path, *, force: bool = False, mode: int = 0o644) -> Iterator[B
         _place(beside, path, force=force)
     finally:
         beside.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_out(data: bytes) -> None:
@@ -147,7 +147,8 @@ def _place(beside: Path, path: Path, *, force: bool) -> None:
         beside.replace(path)  # a file system without links (FAT on a memory stick)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -7,7 +7,7 @@ out through `Client`, pages through `Pages`. Import it inside a command: it is s
 from aiohttp.web import Application, Request, Response, StreamResponse
 
 from ddtp.web.client import Client, check_url, is_loopback
-from ddtp.web.guard import HOSTS, Handler, body, body_into, form, language, pieces
+from ddtp.web.guard import HOSTS, Handler, body, body_into, form, language, pieces, together
 from ddtp.web.pages import FORM, HTML, STYLE, Pages, style
 from ddtp.web.problem import Problem
 from ddtp.web.server import (
@@ -49,5 +49,6 @@ __all__ = [
     "run",
     "serve",
     "style",
+    "together",
     "until_stopped",
 ]

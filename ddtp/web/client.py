@@ -21,6 +21,7 @@ from ddtp import words
 from ddtp.errors import DDTPError, MalformedError, Unanswered
 from ddtp.http import ANY, TEXT, Route
 from ddtp.web import problem
+from ddtp.web.guard import together
 
 CONNECT_SECONDS: Final = 5
 SILENCE_SECONDS: Final = 15
@@ -116,7 +117,7 @@ class Client:
         """Write an answer into a file as it arrives and return its size."""
         size = 0
         async with self._answer(route, route.url(base, **parts), None, headers or {}) as response:
-            async for piece in _pieces(response, route.limit):
+            async for piece in together(_pieces(response, route.limit)):
                 await asyncio.to_thread(target.write, piece)
                 size += len(piece)
         return size

@@ -30,6 +30,7 @@ Respond = Callable[[web.Request, Problem], web.StreamResponse]
 IDLE_SECONDS: Final = 8
 START_SECONDS: Final = 9
 SLOWEST_BYTES_PER_SECOND: Final = 16 * 1024
+TOGETHER_BYTES: Final = 512 * 1024
 RETRY_SECONDS: Final = 5
 MOST_FIELDS: Final = 1_000
 
@@ -101,6 +102,26 @@ async def pieces(request: web.Request, *, limit: int) -> AsyncIterator[bytes]:
         if size > limit:
             raise DDTPError("web.4", f"more than {limit} bytes")
         yield piece
+
+
+async def together(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield pieces of a stream in larger ones: each goes to a thread, which has its price.
+
+    What came before an error is yielded first.
+    """
+    waiting = bytearray()
+    try:
+        async for piece in pieces:
+            waiting += piece
+            if len(waiting) >= TOGETHER_BYTES:
+                yield bytes(waiting)
+                waiting.clear()
+    except Exception:
+        if waiting:
+            yield bytes(waiting)
+        raise
+    if waiting:
+        yield bytes(waiting)
 
 
 async def form(request: web.Request, *, limit: int = 64 * 1024) -> dict[str, str]:
