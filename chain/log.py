@@ -192,6 +192,11 @@ class Log:
         """The newest status entry's time, Unix seconds."""
         return self._signed.time
 
+    @property
+    def unwitnessed(self) -> int:
+        """Number of entries that no quorum has seen, where there are witnesses."""
+        return self._signed.tree.size - self._shown.tree.size
+
     async def submit(self, submission: bytes) -> list[Evidence]:
         """See `Registry.submit`."""
         if len(submission) > BIG_BYTES:

@@ -129,6 +129,11 @@ def operations(home: Home, log: Log, clock: Callable[[], int]) -> Operations:
         return [
             Gauge(name="ddtp_log_entries", help="Entries of the log.", values={"": log.size}),
             Gauge(
+                name="ddtp_log_unwitnessed_entries",
+                help="Entries that no quorum of witnesses has seen yet.",
+                values={"": log.unwitnessed},
+            ),
+            Gauge(
                 name="ddtp_log_status_age_seconds",
                 help="Age of the newest status entry.",
                 values={"": max(0, clock() - log.status_time)},

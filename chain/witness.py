@@ -74,6 +74,7 @@ class Witness:
         self._clock = clock
         self._convictions = convictions
         self._reach = reach
+        self._sizes = store.sizes()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="witness")
         self._inquiries: dict[str, asyncio.Task[None]] = {}
 
@@ -84,6 +85,11 @@ class Witness:
         await asyncio.gather(*self._inquiries.values(), return_exceptions=True)
         self._thread.shutdown()
         self._store.close()
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """How far each log was cosigned."""
+        return self._sizes
 
     async def add(self, data: bytes) -> bytes:
         """Return the cosignature line for a checkpoint that continues the one before.
@@ -96,10 +102,12 @@ class Witness:
         shown = self._opened(asked.checkpoint)
         run = asyncio.get_running_loop().run_in_executor
         try:
-            return await run(self._thread, self._decide, asked, shown)
+            line = await run(self._thread, self._decide, asked, shown)
         except ProofError:
-            self._inquire(shown.origin, asked.checkpoint)
+            self._inquire(shown.origin)
             raise
+        self._sizes[shown.origin] = max(shown.size, self._sizes.get(shown.origin, 0))
+        return line
 
     async def newest(self, origin: str) -> bytes:
         """Return the newest checkpoint of a log that was cosigned, with the cosignature.
@@ -189,12 +197,12 @@ class Witness:
 
     # A path that does not prove may be anybody's; what the log itself serves is the log's.
 
-    def _inquire(self, origin: str, checkpoint: bytes) -> None:
+    def _inquire(self, origin: str) -> None:
         running = self._inquiries.get(origin)
         if origin not in self._told and (running is None or running.done()):
-            self._inquiries[origin] = asyncio.create_task(self._ask(origin, checkpoint))
+            self._inquiries[origin] = asyncio.create_task(self._ask(origin))
 
-    async def _ask(self, origin: str, checkpoint: bytes) -> None:
+    async def _ask(self, origin: str) -> None:
         """Ask a log which tree it has at the size that we cosigned last."""
         try:
             newest = await self.newest(origin)

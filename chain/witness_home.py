@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
-from chain import member
+from chain import member, readiness
 from chain.governance import write_card
 from chain.member import CARD, MEMBER_KEY, SETTINGS, VIEW, Membership
 from chain.registry import Reach
 from chain.view import View
 from chain.witness import Witness
-from chain.witness_store import Store
+from chain.witness_store import FILE, Store
 from ddtp import note
 from ddtp.card import Card
 from ddtp.cli import files, keyfile, settings
@@ -28,6 +28,7 @@ from ddtp.errors import ConflictError, DDTPError
 from ddtp.keys import KeyID, SigningKey
 from ddtp.network import MemberID, Role
 from ddtp.network import Witness as WitnessRow
+from ddtp.web.operations import Gauge, Operations
 
 WITNESS_KEY: Final = "keys/witness.key"
 STORE: Final = "witness"
@@ -47,6 +48,8 @@ class Settings:
         host: Address to listen at.
         port: Port to listen at.
         logs: Further logs that no network names, each as "origin did:key:...".
+        admin_host: Address of the admin port.
+        admin_port: Port of /healthz, /readyz and /metrics; 0 for none.
     """
 
     member: str
@@ -56,10 +59,12 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = PORT
     logs: tuple[str, ...] = ()
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 0
 
     def __post_init__(self) -> None:
         note.check_name(self.name)
-        if not 0 <= self.port < 65_536:
+        if not {self.port, self.admin_port} <= set(range(65_536)):
             raise ValueError("a port is below 65536")
         self.told()
 
@@ -88,6 +93,8 @@ _COMMENTS: Final = {
     "host": "Address to listen at.",
     "port": "Port to listen at.",
     "logs": 'Further logs that no network names, each as "origin did:key:...".',
+    "admin_host": "Address of the admin port.",
+    "admin_port": "Port of /healthz, /readyz and /metrics for those who run this; 0 for none.",
 }
 
 
@@ -166,3 +173,28 @@ class WitnessHome:
             convictions=self.path / CONVICTIONS,
             reach=reach,
         )
+
+
+def operations(home: WitnessHome, witness: Witness, clock: Callable[[], int]) -> Operations:
+    """Return what a witness's server tells those who run it."""
+    looks = readiness.looks(
+        home.path, [home.path / STORE / FILE], home.view, (), status_seconds=0, clock=clock
+    )
+
+    def gauges() -> list[Gauge]:
+        against = len(list((home.path / CONVICTIONS).glob("*.ddtpcon")))
+        return [
+            Gauge(
+                name="ddtp_witness_entries",
+                help="Entries of each log that were cosigned.",
+                label="log",
+                values=witness.sizes,
+            ),
+            Gauge(
+                name="ddtp_witness_convictions",
+                help="Files that convict a log: anything but 0 is an alarm.",
+                values={"": against},
+            ),
+        ]
+
+    return Operations(looks, gauges)

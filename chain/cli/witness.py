@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from chain.cli.shared import FOLDER, fetch, remembered, run
+from chain.cli.shared import FOLDER, fetch, now, remembered, run
 from ddtp import cli
 from ddtp.cli import console, files
 
@@ -88,7 +88,7 @@ async def _serve(place: Path, port: int | None) -> int:
     from chain.client import reach
     from chain.server import refreshed
     from chain.witness import WitnessFront
-    from chain.witness_home import WitnessHome
+    from chain.witness_home import WitnessHome, operations
     from ddtp import web
 
     async with web.Client() as client:
@@ -97,10 +97,12 @@ async def _serve(place: Path, port: int | None) -> int:
             chosen = home.settings
             witness = home.witness(reach(client))
             try:
+                run_by = operations(home, witness, now)
                 async with (
                     refreshed(home.view),
+                    run_by.admin(chosen.admin_host, chosen.admin_port),
                     web.serve(
-                        web.application(WitnessFront(witness).handlers()),
+                        run_by.attach(web.application(WitnessFront(witness).handlers())),
                         host=chosen.host,
                         port=chosen.port if port is None else port,
                         names={urlsplit(chosen.endpoint).netloc},
