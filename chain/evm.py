@@ -189,8 +189,6 @@ class EVMAnchors:
     async def close(self) -> None:
         """See `AnchorStore.close`."""
         await self._nodes.close()
-        if self._operator is not None:
-            self._operator.outbox.close()
 
     async def _check_place(self) -> None:
         """Refuse another chain or another contract than the network names."""

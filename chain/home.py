@@ -1,9 +1,10 @@
 """A log's home: the one folder that holds all it has (spec/registry.md).
 
 settings.toml        what people edit
-keys/                member.key and log.key, each mode 0600
+keys/                member.key, log.key, and anchor.key where it anchors; each mode 0600
 view/                the pinned statements
 log/                 log.sqlite and newest.checkpoint
+anchor/              what was sent to a chain, while it is in flight
 card.ddtpcard        for the network's governors
 """
 
@@ -29,6 +30,8 @@ MEMBER_KEY: Final = "keys/member.key"
 LOG_KEY: Final = "keys/log.key"
 VIEW: Final = "view"
 LOG: Final = "log"
+ANCHOR: Final = "anchor"
+ANCHOR_KEY: Final = "keys/anchor.key"
 CARD: Final = "card.ddtpcard"
 PORT: Final = 8443
 
@@ -46,6 +49,10 @@ class Settings:
         port: Port to listen at.
         status_seconds: How old a status may become by the policies served; an idle log writes
             one at least twice in that time.
+        anchor_seconds: How often the newest head is anchored; 0 for never.
+        anchors: Where: URLs of nodes of the chain that the network names, or the file of an
+            embedded store.
+        anchor_gas_price: What an anchor's gas costs, in the chain's smallest unit.
         admin_host: Address of the admin port.
         admin_port: Port of /healthz, /readyz and /metrics; 0 for none.
     """
@@ -57,6 +64,9 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = PORT
     status_seconds: int = STATUS_SECONDS
+    anchor_seconds: int = 0
+    anchors: tuple[str, ...] = ()
+    anchor_gas_price: int = 0
     admin_host: str = "127.0.0.1"
     admin_port: int = 0
 
@@ -64,6 +74,8 @@ class Settings:
         note.check_name(self.origin)
         if not {self.port, self.admin_port} <= set(range(65_536)) or self.status_seconds < 2:
             raise ValueError("a port is below 65536, status_seconds are 2 or more")
+        if self.anchor_seconds < 0 or self.anchor_gas_price < 0:
+            raise ValueError("anchor_seconds and anchor_gas_price are 0 or more")
 
 
 _COMMENTS: Final = {
@@ -74,6 +86,9 @@ _COMMENTS: Final = {
     "host": "Address to listen at.",
     "port": "Port to listen at.",
     "status_seconds": "How old a status may become; an idle log writes one twice in that time.",
+    "anchor_seconds": "How often the newest head is anchored; 0 for never.",
+    "anchors": "Where: URLs of the chain's nodes, or the file of an embedded store.",
+    "anchor_gas_price": "What an anchor's gas costs, in the chain's smallest unit.",
     "admin_host": "Address of the admin port.",
     "admin_port": "Port of /healthz, /readyz and /metrics for those who run this; 0 for none.",
 }

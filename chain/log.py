@@ -33,7 +33,7 @@ from ddtp.errors import (
     TrustError,
     Unanswered,
 )
-from ddtp.evidence import Evidence
+from ddtp.evidence import Evidence, Pointer
 from ddtp.keys import Signer
 from ddtp.network import Role
 from ddtp.note import Checkpoint
@@ -96,6 +96,7 @@ class Log:
         self._store = store
         self._signed = signed
         self._shown = signed
+        self._anchor: tuple[bytes, Pointer] | None = None
         self._quorum = Quorum(origin, signer.key_id, trust, clock)
         self._in_doubt = False
         self._closing = False
@@ -197,6 +198,15 @@ class Log:
         """Number of entries that no quorum has seen, where there are witnesses."""
         return self._signed.tree.size - self._shown.tree.size
 
+    def stand_on(self, checkpoint: bytes, pointer: Pointer) -> None:
+        """Give registrations from here on under an anchored checkpoint, where it covers them.
+
+        Args:
+            checkpoint: Signed by this log, with the cosignatures that it had.
+            pointer: Where that very head is anchored.
+        """
+        self._anchor = (checkpoint, pointer)
+
     async def submit(self, submission: bytes) -> list[Evidence]:
         """See `Registry.submit`."""
         if len(submission) > BIG_BYTES:
@@ -273,7 +283,11 @@ class Log:
         signed = self._shown
         if max(indices) >= signed.tree.size - 1:
             signed = self._signed  # as firm as it is: witnesses have not seen it yet
-        return shown.evidence_of(self._store.reads, signed, indices)
+        found = shown.evidence_of(self._store.reads, signed, indices)
+        anchor = self._anchor
+        if anchor is None:
+            return found
+        return [shown.anchored(self._store.reads, signed, each, *anchor) for each in found]
 
     # What follows runs in the writer's thread.
 

@@ -57,6 +57,9 @@ class Registry(Protocol):
     async def evidence(self, index: int) -> Evidence:
         """Return the evidence of an entry under the newest checkpoint.
 
+        Where the log is anchored, the registration is under the anchored checkpoint as soon
+        as that covers the entry, and the evidence says where it is anchored.
+
         Raises:
             DDTPError: log.1, no status covers such an entry.
         """

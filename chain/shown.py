@@ -7,7 +7,7 @@ shown to.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from chain.reading import tile_path
@@ -15,7 +15,7 @@ from chain.store import Reads
 from chain.tree import HEIGHT, WIDTH, StatusTree, Tree
 from ddtp import entry, evidence, merkle, status
 from ddtp.errors import DDTPError, MalformedError, StorageError
-from ddtp.evidence import Evidence, Registration
+from ddtp.evidence import Evidence, Pointer, Registration
 
 _PREFIX: Final = re.compile("[0-9a-f]{4}")
 _TILE_PATH: Final = re.compile(
@@ -91,6 +91,28 @@ def evidence_of(reads: Reads, signed: Signed, indices: Sequence[int]) -> list[Ev
         )
         for index, leaf, path in zip(indices, _leaves(reads, indices), paths, strict=True)
     ]
+
+
+def anchored(
+    reads: Reads, signed: Signed, found: Evidence, checkpoint: bytes, pointer: Pointer
+) -> Evidence:
+    """Return evidence with its registration under an anchored checkpoint, if that covers it.
+
+    Args:
+        found: Under the newest checkpoint.
+        checkpoint: An older one of the same log, as it was signed.
+        pointer: Where that one's head is anchored.
+    """
+    if found.registration.index >= pointer.size:
+        return found
+    nodes = reads.shelf.nodes(signed.tree)
+    path = merkle.inclusion_path(nodes, found.registration.index, pointer.size)
+    link = merkle.consistency_path(nodes, pointer.size, signed.tree.size)
+    return Evidence(
+        registration=replace(found.registration, path=tuple(path), checkpoint=checkpoint),
+        status=replace(found.status, consistency=tuple(link)),
+        anchor=pointer,
+    )
 
 
 def _status(signed: Signed, number: int) -> evidence.Status:

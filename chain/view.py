@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
+from chain.anchor import LogName
 from chain.memory import Memory
 from chain.registry import Reach, Registry
 from ddtp import entry, evidence, http, merkle, network, status
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 NETWORK_FILE: Final = "network.ddtpnet"
 SOURCE_FILE: Final = "network.source"
 MOST_HEADS: Final = 1_024
+ANCHORS_FILE: Final = "anchor.sources"
 MOST_SOURCE: Final = 4_096
 FLUSH_SECONDS: Final = 1
 
@@ -60,6 +62,8 @@ class View:
         clock: Unix time in seconds.
         offline: Ask nobody; what is not here is unknown.
         source: File or URL of newer statements, in place of the one kept in the folder.
+        anchors: Where anchors are read, in place of what is kept in the folder: URLs of nodes
+            of the chain, or the file of an embedded store; none to read no anchors.
 
     Raises:
         DDTPError: view.1, no network is pinned in the folder; network.1 to network.4.
@@ -74,6 +78,7 @@ class View:
         clock: Callable[[], int],
         offline: bool = False,
         source: str | None = None,
+        anchors: Sequence[str] | None = None,
     ) -> None:
         self._folder = folder
         self._reach = reach
@@ -83,6 +88,8 @@ class View:
         self._source = _read_source(folder) if source is None else source
         self._memory = Memory(folder)
         self._heads: OrderedDict[bytes, Head] = OrderedDict()
+        self._anchors = _read_anchors(folder) if anchors is None else tuple(anchors)
+        self._anchored: dict[str, dict[int, bytes]] = {}
         self._flushing: asyncio.TimerHandle | None = None
 
     @staticmethod
@@ -184,6 +191,7 @@ class View:
             self._statements = (*self._statements, *statements[known - newest.version :])
             self._network = newest
             self._heads.clear()  # keys, witnesses and ends may have changed
+            self._anchored.clear()  # and so may the contract
             # Another process may have kept a newer one meanwhile; that one stays.
             _, kept = _read_walk(self._folder)
             if kept.version < newest.version:
@@ -247,6 +255,7 @@ class View:
                 if refresh and not standing.revoked:
                     shown = await self._renewed(origin, shown)
                 await self._join_quietly(origin, shown)
+                await self._read_anchor(origin, shown)
                 return shown
             return await self._find(origin, fingerprint, kind, shown, policy, accepts)
         except Unanswered as error:
@@ -347,6 +356,7 @@ class View:
             now=self._clock(),
             as_of=as_of,
             heads=self._heads,
+            anchored=self._anchored,
         )
 
     async def presentation_case(
@@ -393,6 +403,7 @@ class View:
             answered=answered,
             session=session,
             heads=self._heads,
+            anchored=self._anchored,
         )
 
     async def _issued(self, shown: Shown, policy: Policy, *, refresh: bool) -> Answer:
@@ -505,7 +516,27 @@ class View:
         line = self._memory.line(origin)
         if line.get(head.checkpoint.size) != head.checkpoint.root:
             raise Unanswered("view.6", f"{origin} shows two trees of {head.checkpoint.size}")
+        await self._read_anchor(origin, found)
         return found
+
+    async def _read_anchor(self, origin: str, shown: Evidence) -> None:
+        """Read where evidence says that it is anchored; what cannot be read stays unknown."""
+        told, row = shown.anchor, self._network.anchor
+        if told is None or row is None or self._offline or not self._anchors:
+            return
+        if told.size in self._anchored.get(origin, {}):
+            return
+        from chain.anchored import reading  # slow to import, and most views read no anchors
+
+        name = LogName(origin, self._network.log(origin).key)
+        try:
+            async with reading(row, self._anchors) as store:
+                found = await store.at(name, told.sequence)
+        except (DDTPError, Unanswered) as error:
+            log.warning("anchor not read", extra={"rule": error.rule})
+            return
+        if found is not None and found.final:
+            self._anchored.setdefault(origin, {})[found.size] = found.root
 
     def head(self, checkpoint: bytes, origin: str) -> Head:
         """Return the head of a log that a checkpoint states.
@@ -672,6 +703,13 @@ def _read_source(folder: Path) -> str:
         return files.read(folder / SOURCE_FILE, limit=MOST_SOURCE).decode()
     except FileNotFoundError:
         return ""
+
+
+def _read_anchors(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple(files.read(folder / ANCHORS_FILE, limit=MOST_SOURCE).decode().splitlines())
+    except FileNotFoundError:
+        return ()
 
 
 def _is_url(source: str) -> bool:

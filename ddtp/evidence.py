@@ -1,7 +1,8 @@
 """Evidence: what a log gives so that a stranger needs no log (spec/evidence.md).
 
 Its registration proves that an entry is in a log, its status that the entry was or was not
-revoked as of a checkpoint. Checking needs the network statement and nothing else.
+revoked as of a checkpoint. Checking needs the network statement and nothing else. Where the
+log is anchored, a pointer says where whoever reads the chain finds the registration's head.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from ddtp.note import Checkpoint
 HASH_BYTES: Final = 32
 _HASH: Final = f"{HASH_BYTES}s"
 MAX_PATH: Final = 64
+CONTRACT_BYTES: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,16 +118,72 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """Where the head is anchored to which a registration leads. It proves nothing by itself.
+
+    Attributes:
+        chain: Chain id; 0 for an embedded store.
+        contract: 20 bytes.
+        sequence: Of the anchor, counted from 1.
+        block: Number of the block that brought it.
+        size: Of the anchored head.
+        root: Of the anchored head, 32 bytes.
+        path: From the registration's checkpoint to that head; empty where they are one.
+    """
+
+    chain: int
+    contract: bytes
+    sequence: int
+    block: int
+    size: int
+    root: bytes
+    path: tuple[bytes, ...]
+
+    def row(self) -> Value:
+        """Return the row of a pointer inside evidence."""
+        head: list[Value] = [self.size, self.root, join(self.path)]
+        return [self.chain, self.contract, self.sequence, self.block, *head]
+
+    @classmethod
+    def of(cls, row: Value) -> Self:
+        """Return what a row holds, or refuse it (rule evidence.1)."""
+        kinds = [int, bytes, int, int, int, bytes, bytes]
+        if type(row) is not list or list(map(type, row)) != kinds:
+            raise MalformedError(
+                "evidence.1", "an anchor is [chain, contract, sequence, block, size, root, path]"
+            )
+        chain, contract, sequence, block, size, root, path = cast(
+            "tuple[int, bytes, int, int, int, bytes, bytes]", row
+        )
+        if len(contract) != CONTRACT_BYTES or min(chain, block) < 0 or sequence < 1:
+            raise MalformedError("evidence.1", "this is no place of an anchor")
+        if not 0 < size <= merkle.MAX_SIZE or len(root) != HASH_BYTES:
+            raise MalformedError("evidence.1", "an anchored head is a size and a root")
+        return cls(
+            chain=chain,
+            contract=contract,
+            sequence=sequence,
+            block=block,
+            size=size,
+            root=root,
+            path=cut(path),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Registration and status of one entry."""
+    """Registration and status of one entry, and where the registration is anchored, if it is."""
 
     registration: Registration
     status: Status
+    anchor: Pointer | None = None
 
     def encode(self) -> bytes:
         """Return the bytes of the evidence."""
-        registration = encoding.encode(self.registration.row())
-        return b"\xa2\x01" + registration + b"\x02" + _encoded(self.status)
+        parts = b"\x01" + encoding.encode(self.registration.row()) + b"\x02" + _encoded(self.status)
+        if self.anchor is None:
+            return b"\xa2" + parts
+        return b"\xa3" + parts + b"\x03" + encoding.encode(self.anchor.row())
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -135,9 +193,11 @@ class Evidence:
             MalformedError: cbor.1 to cbor.7, or evidence.1.
         """
         with Fields(encoding.decode(data), "evidence.1") as fields:
+            pointer = fields.take_optional(3, list)
             return cls(
                 registration=Registration.of(fields.take(1, list)),
                 status=Status.of(fields.take(2, list)),
+                anchor=None if pointer is None else Pointer.of(pointer),
             )
 
 
@@ -200,6 +260,15 @@ def check_joined(old: Checkpoint, new: Checkpoint, path: tuple[bytes, ...]) -> N
         ProofError: merkle.1 to merkle.3.
     """
     merkle.check_consistency(old.size, new.size, path, old.root, new.root)
+
+
+def check_leads_to(pointer: Pointer, first: Checkpoint) -> None:
+    """Refuse a pointer to a head to which a registration's checkpoint does not lead.
+
+    Raises:
+        ProofError: merkle.1 to merkle.3.
+    """
+    merkle.check_consistency(first.size, pointer.size, pointer.path, first.root, pointer.root)
 
 
 def check_level(head: Head, level: Level) -> None:

@@ -8,7 +8,7 @@ answer now is unknown; what builds on such a check is unknown too. Contents come
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
@@ -21,7 +21,7 @@ from ddtp.errors import (
     SignatureError,
     Unanswered,
 )
-from ddtp.evidence import Evidence, Registration, Standing
+from ddtp.evidence import Evidence, Pointer, Registration, Standing
 from ddtp.fingerprint import Fingerprint
 from ddtp.grant import Grant
 from ddtp.network import Head, Level, MemberID, Network, Role
@@ -126,6 +126,7 @@ class Case:
         receipt: The signed receipt (evidence profile).
         heads: Signed checkpoints that are opened already, by their bytes.
         requests: Requests that are opened already, by their bytes: a receiver keeps its own.
+        anchored: Root by size of each head of each log that we have read at its anchors.
     """
 
     profile: Profile
@@ -142,6 +143,9 @@ class Case:
     receipt: bytes | None = None
     heads: Mapping[bytes, Head] = field(default_factory=lambda: MappingProxyType({}))
     requests: Mapping[bytes, Request] = field(default_factory=lambda: MappingProxyType({}))
+    anchored: Mapping[str, Mapping[int, bytes]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
 
     def __post_init__(self) -> None:
         if not self.packages:
@@ -153,6 +157,10 @@ class Case:
     def time(self) -> int:
         """The time that the verdict speaks of."""
         return self.now if self.as_of is None else self.as_of
+
+    def is_anchored(self, origin: str, size: int, root: bytes) -> bool:
+        """Say whether we have read that a head of a log is anchored."""
+        return origin in self.anchored and self.anchored[origin].get(size) == root
 
 
 class Checked(NamedTuple):
@@ -222,6 +230,18 @@ class Verdict:
         return tuple((basis, source) for basis, source in named if source is not None)
 
     @property
+    def anchors(self) -> tuple[tuple[Pointer, bool], ...]:
+        """Where packages are said to be anchored, and whether we have read it there."""
+        case = self.examined.case
+        found = []
+        for each in self.examined.packages:
+            answer, statement = each.presented.issued, each.statement
+            if isinstance(answer, Evidence) and answer.anchor is not None and statement is not None:
+                told = answer.anchor
+                found.append((told, case.is_anchored(statement.log, told.size, told.root)))
+        return tuple(found)
+
+    @property
     def unknowns(self) -> tuple[str, ...]:
         """The rules that nobody could answer, each once."""
         unknown = (each.broken for each in self.checks if each.result is Result.UNKNOWN)
@@ -270,9 +290,11 @@ class _Examined:
     def head(self, data: bytes, origin: str) -> Head:
         """Return the head that a signed checkpoint states, opened once a case."""
         known = self.case.heads.get(data)
-        if known is not None and known.checkpoint.origin == origin:
-            return known
-        return self.case.network.open_head(data, origin)
+        if known is None or known.checkpoint.origin != origin:
+            known = self.case.network.open_head(data, origin)
+        if self.case.is_anchored(origin, known.checkpoint.size, known.checkpoint.root):
+            return replace(known, level=Level.ANCHORED)
+        return known
 
 
 CheckOne = Callable[[_Examined, _Package], str | None]
@@ -667,12 +689,21 @@ def _prove(found: _Examined, answer: Evidence, origin: str) -> tuple[Head, entry
         head = found.head(answer.registration.checkpoint, origin)
         proven = evidence.check_registration(answer.registration, head)
         if head.level < found.case.policy.level:
-            newest = found.head(answer.status.checkpoint, origin)
-            evidence.check_joined(head.checkpoint, newest.checkpoint, answer.status.consistency)
-            evidence.check_level(newest, found.case.policy.level)
+            _check_firm(found, answer, head, origin)
     except (MalformedError, ProofError, SignatureError) as error:
         raise Unanswered(error.rule, f"evidence of {origin}: {error.detail}") from error
     return head, proven
+
+
+def _check_firm(found: _Examined, answer: Evidence, first: Head, origin: str) -> None:
+    """Refuse a registration that leads to no head as firm as asked: a newer one, or an anchor."""
+    anchor = answer.anchor
+    if anchor is not None and found.case.is_anchored(origin, anchor.size, anchor.root):
+        evidence.check_leads_to(anchor, first.checkpoint)
+        return
+    newest = found.head(answer.status.checkpoint, origin)
+    evidence.check_joined(first.checkpoint, newest.checkpoint, answer.status.consistency)
+    evidence.check_level(newest, found.case.policy.level)
 
 
 def _standing(found: _Examined, answer: Evidence, first: Head, origin: str) -> Standing:

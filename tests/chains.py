@@ -134,12 +134,12 @@ class Chains:
             return
         async with self.nodes(kind) as nodes:
             place = await self.place(kind, nodes)
-            operator = Operator(self.account(kind), Outbox(home / "outbox"))
-            store = EVMAnchors(nodes, place, operator, seconds=seconds)
+            outbox = Outbox(home / "outbox")
+            store = EVMAnchors(nodes, place, Operator(self.account(kind), outbox), seconds=seconds)
             try:
                 yield store
             finally:
-                await store.close()
+                outbox.close()
 
 
 class Log:

@@ -44,7 +44,7 @@ class Bench:
     proxies: list[Fisco]
     client: Client
     place: Anchor
-    stores: list[EVMAnchors] = field(default_factory=list)
+    outboxes: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
     def proxy(self) -> Fisco:
@@ -54,14 +54,10 @@ class Bench:
         self, home: str = "ours", *, account: Account | None = None, place: Anchor | None = None
     ) -> EVMAnchors:
         nodes = Nodes.at([each.url for each in self.proxies], self.client)
-        operator = Operator(account or self.chains.account(KIND), Outbox(self.folder / home))
-        store = EVMAnchors(nodes, place or self.place, operator, seconds=SOON)
-        self.stores.append(store)
-        return store
-
-    async def close(self) -> None:
-        for each in self.stores:
-            await each.close()
+        outbox = Outbox(self.folder / home)
+        self.outboxes.callback(outbox.close)
+        operator = Operator(account or self.chains.account(KIND), outbox)
+        return EVMAnchors(nodes, place or self.place, operator, seconds=SOON)
 
 
 @pytest.fixture
@@ -71,8 +67,8 @@ async def bench(chains: Chains, tmp_path: Path) -> AsyncIterator[Bench]:
         client = await stack.enter_async_context(Client())
         nodes = Nodes.at([chains.url(KIND)], client)
         found = Bench(chains, tmp_path, proxies, client, await chains.place(KIND, nodes))
-        stack.push_async_callback(found.close)
-        yield found
+        with found.outboxes:
+            yield found
 
 
 async def broken(work: Awaitable[object]) -> tuple[str, str]:
@@ -240,9 +236,10 @@ async def test_anchor_7_an_account_without_money_reads_what_the_node_said(
         place = await chains.place("anvil-instant", nodes)
         poor = Account(b"\x0b" * 32, 2 * 10**9)
         await deploy.admit(nodes, chains.account("anvil-instant"), place, [poor.address])
-        store = EVMAnchors(nodes, place, Operator(poor, Outbox(tmp_path / "o")), seconds=SOON)
+        outbox = Outbox(tmp_path / "outbox")
+        store = EVMAnchors(nodes, place, Operator(poor, outbox), seconds=SOON)
         rule, detail = await broken(store.publish(log.name, log.grow(1), log.prove))
-        await store.close()
+        outbox.close()
     assert rule == "anchor.7"
     assert "nsufficient funds" in detail
 
@@ -274,7 +271,7 @@ async def test_anchor_8_a_chain_that_goes_back_gets_the_same_bytes_again(
         last = await store.publish(log.name, log.head(), log.prove)
         assert (last.sequence, last.size) == (3, 3)
         assert (await store.at(log.name, 2)) == replace(again, final=True)
-        await store.close()
+        operator.outbox.close()
 
 
 KILLED = """
@@ -325,7 +322,7 @@ async def test_a_process_killed_between_sending_and_reading_back_makes_no_second
 
     found = await bench.store().publish(log.name, head, log.prove)
     assert (found.sequence, found.size, found.root) == (1, head.size, head.root)
-    assert await bench.stores[-1].newest(log.name) == found
+    assert await bench.store("another reader").newest(log.name) == found
     assert len(set(bench.proxy.raw)) == 1
 
 
