@@ -152,3 +152,12 @@ def opening(home: Home, outbox: Outbox) -> Opening:
             yield store
 
     return opened
+
+
+def told(anchoring: Anchoring | None) -> list[dict[str, object]]:
+    """Return what a log's pages tell of its anchoring: the newest anchor, if there is one."""
+    found = None if anchoring is None else anchoring.newest
+    if found is None:
+        return []
+    head = {"size": found.size, "root": found.root.hex()}
+    return [{"sequence": found.sequence, "block": found.block, "final": found.final, **head}]

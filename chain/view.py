@@ -524,6 +524,8 @@ class View:
         told, row = shown.anchor, self._network.anchor
         if told is None or row is None or self._offline or not self._anchors:
             return
+        if (told.chain, told.contract) != (row.chain, row.contract):
+            return
         if told.size in self._anchored.get(origin, {}):
             return
         from chain.anchored import reading  # slow to import, and most views read no anchors

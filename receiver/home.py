@@ -51,6 +51,8 @@ class Settings:
         member: Our id in the network.
         endpoint: URL under which wallets reach us.
         log: Origin of the log for our grants; empty for the network's only one.
+        anchors: Where anchors are read, for a policy that asks for them: URLs of nodes of the
+            chain, or the file of an embedded store.
         network_source: Path or https URL of the network file, read again at each start.
         host: Address to listen at.
         port: Port to listen at.
@@ -68,6 +70,7 @@ class Settings:
     endpoint: str
     network_source: str
     log: str = ""
+    anchors: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8442
     document_files: int = 64
@@ -126,6 +129,7 @@ class Home:
             reach=reach or at_its_server(client),
             clock=clock,
             source=chosen.network_source,
+            anchors=chosen.anchors or None,
         )
         # A new member was admitted after it pinned the network, and so was the log.
         await view.refresh()
@@ -225,6 +229,7 @@ _COMMENTS: Final = {
     "endpoint": "URL under which wallets reach us; the network's statement names it too.",
     "network_source": "Path or https URL of the network file, read again at each start.",
     "log": "Origin of the log for our grants; empty for the network's only one.",
+    "anchors": "Where anchors are read: URLs of the chain's nodes, or the file of a store.",
     "host": "Address to listen at.",
     "port": "Port to listen at.",
     "document_files": "Documents that one request may bring.",

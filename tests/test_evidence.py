@@ -13,7 +13,7 @@ from ddtp import encoding, entry, evidence, merkle
 from ddtp.encoding import Value
 from ddtp.entry import Revoked
 from ddtp.errors import Unanswered
-from ddtp.evidence import Evidence, Registration, Standing
+from ddtp.evidence import Evidence, Pointer, Registration, Standing
 from ddtp.fingerprint import Fingerprint
 from ddtp.network import Head, Level, Network
 from ddtp.policy import Policy
@@ -51,6 +51,47 @@ def standing(log: builders.MemoryLog, index: int, size: int | None = None) -> St
         for each in (given_.registration.checkpoint, given_.status.checkpoint)
     )
     return evidence.check_status(given_, first, newest)
+
+
+POINTER = Pointer(
+    chain=20200,
+    contract=b"\x0c" * 20,
+    sequence=3,
+    block=77,
+    size=9,
+    root=bytes(32),
+    path=(b"\x01" * 32, b"\x02" * 32),
+)
+
+
+def test_evidence_without_an_anchor_is_the_same_bytes_as_ever() -> None:
+    assert EVIDENCE.anchor is None
+    assert list(encoding.decode(EVIDENCE.encode())) == [1, 2]  # type: ignore[arg-type]  # a map
+
+
+def test_an_anchor_is_carried_beside_the_two_parts() -> None:
+    told = replace(EVIDENCE, anchor=POINTER)
+    assert Evidence.decode(told.encode()) == told
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"chain": -1},
+        {"contract": bytes(19)},
+        {"sequence": 0},
+        {"block": -1},
+        {"size": 0},
+        {"size": 2**63},
+        {"root": bytes(31)},
+        {"path": (bytes(31),)},
+        {"path": (bytes(32),) * 65},
+        {"chain": True},
+    ],
+)
+def test_evidence_1_a_place_that_is_none_is_malformed(change: dict[str, Any]) -> None:
+    told = replace(EVIDENCE, anchor=replace(POINTER, **change))
+    assert malformed_rule(lambda: Evidence.decode(told.encode())) == "evidence.1"
 
 
 @of_chapter("evidence")

@@ -1,5 +1,6 @@
 """spec/ddtp.cddl accepts every real message, and is not so wide that it accepts another."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ddtp.possession import Offer, Possession, Redemption
 from ddtp.receipt import Answer, Erasure, Kept
 from ddtp.submission import Registration, Submission, Withdrawal, encode_revocation
 from tests import builders
+from tests.test_evidence import POINTER
 
 GRAMMAR = (Path(__file__).parent.parent / "spec" / "ddtp.cddl").read_text()
 TRANSFER = builders.transfer(record=builders.RECORD_WITH_DOCUMENT)
@@ -105,7 +107,7 @@ MESSAGES = {
     "signed-submission": submission(),
     "submission": payload(submission(), "submission"),
     "revocation": encode_revocation(3, bytes(32), 2),
-    "evidence": EVIDENCE.encode(),
+    "evidence": replace(EVIDENCE, anchor=POINTER).encode(),
     "registration": EVIDENCE.registration.encode(),
     "network": builders.WITNESSED_NETWORK.encode(),
     "network-signature": network.sign(builders.NETWORK, builders.GOVERNORS[0]),

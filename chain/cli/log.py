@@ -2,11 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from chain.cli import bridges, copies
+from chain.cli import anchor, bridges, copies
 from chain.cli.backup import add_to as add_backup
 from chain.cli.shared import (
     FILE,
@@ -22,6 +22,11 @@ from chain.cli.shared import (
 from chain.cli.witness import witness
 from ddtp import cli
 from ddtp.cli import console, files, safe
+
+if TYPE_CHECKING:
+    from chain.explorer import Explorer
+    from chain.home import Home
+    from chain.log import Log
 
 MOST_SHOWN: Final = 256
 
@@ -106,45 +111,55 @@ def serve(home: Path | None, port: int | None) -> int:
 
 
 async def _serve(place: Path, port: int | None) -> int:
-    from urllib.parse import urlsplit
-
+    from chain.anchoring import anchored, told
     from chain.explorer import Explorer
-    from chain.home import CARD, Home
-    from chain.server import Front, operations, refreshed
-    from ddtp import web
+    from chain.home import Home
+    from chain.server import refreshed
 
     home = Home.open(place, os.environ)
     await home.view.refresh()  # the log asks the witnesses that are named now
     log = home.log()
     try:
-        chosen = home.settings
-        run_by = operations(home, log, now)
-        explorer = Explorer(log, lambda: home.view.network, now)
-        app = run_by.attach(web.application({**Front(log).handlers(), **explorer.handlers()}))
-        names = {urlsplit(chosen.endpoint).netloc}
-        async with (
-            refreshed(home.view),
-            run_by.admin(chosen.admin_host, chosen.admin_port),
-            web.serve(
-                app,
-                host=chosen.host,
-                port=chosen.port if port is None else port,
-                names=names,
-            ) as server,
-        ):
-            if chosen.origin not in [row.origin for row in home.view.network.logs]:
-                console().notice(
-                    f"{chosen.origin} is not in the network yet: ddtp trust admit {place / CARD}"
-                )
-            stopped = web.until_stopped()  # signals are ours before anybody is told that we serve
-            console().result(
-                {"schema": "ddtp.serve/1", "url": server.url, "origin": chosen.origin},
-                f"serving {server.url}",
+        async with refreshed(home.view), anchored(home, log) as anchoring:
+            explorer = Explorer(
+                log, lambda: home.view.network, now, anchors=lambda: told(anchoring)
             )
-            return await stopped
+            return await _serve_log(home, log, explorer, port)
     finally:
         log.close()
         home.view.close()
+
+
+async def _serve_log(home: "Home", log: "Log", explorer: "Explorer", port: int | None) -> int:
+    from urllib.parse import urlsplit
+
+    from chain.home import CARD
+    from chain.server import Front, operations
+    from ddtp import web
+
+    chosen = home.settings
+    run_by = operations(home, log, now)
+    app = run_by.attach(web.application({**Front(log).handlers(), **explorer.handlers()}))
+    names = {urlsplit(chosen.endpoint).netloc}
+    async with (
+        run_by.admin(chosen.admin_host, chosen.admin_port),
+        web.serve(
+            app,
+            host=chosen.host,
+            port=chosen.port if port is None else port,
+            names=names,
+        ) as server,
+    ):
+        if chosen.origin not in [row.origin for row in home.view.network.logs]:
+            console().notice(
+                f"{chosen.origin} is not in the network yet: ddtp trust admit {home.path / CARD}"
+            )
+        stopped = web.until_stopped()  # signals are ours before anybody is told that we serve
+        console().result(
+            {"schema": "ddtp.serve/1", "url": server.url, "origin": chosen.origin},
+            f"serving {server.url}",
+        )
+        return await stopped
 
 
 @chain.command(epilog="\b\nExample: ddtp chain show --url http://127.0.0.1:8443 --last 5")
@@ -290,7 +305,10 @@ def _tell_checkpoint(checkpoint: bytes) -> None:
     console().result({"schema": "ddtp.checkpoint/1", "note": note}, note.rstrip("\n"))
 
 
-for command in (bridges.prove, copies.audit, copies.mirror):
+for command in (
+    *(bridges.prove, copies.audit, copies.mirror),
+    *(anchor.deploy, anchor.operator, anchor.anchor, anchor.anchors),
+):
     chain.add_command(command)
 
 add_backup(

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -75,7 +75,12 @@ async def fetch(given: str) -> bytes:
 
 
 async def pinned_view(
-    stack: Any, home: Path, network_source: str | None, *, offline: bool
+    stack: Any,
+    home: Path,
+    network_source: str | None,
+    *,
+    offline: bool,
+    anchors: Sequence[str] = (),
 ) -> "View":
     """Return the view of whoever verifies, which `--network` pins the first time."""
     from chain import wording
@@ -89,7 +94,7 @@ async def pinned_view(
     if offline:
         view = View(home, reach=_no_reach, clock=now, offline=True)
     else:
-        view = View(home, reach=await _direct(stack), clock=now)
+        view = View(home, reach=await _direct(stack), clock=now, anchors=anchors or None)
     stack.callback(view.close)
     if served is not None:
         await view.follow(served)

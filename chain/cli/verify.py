@@ -32,6 +32,15 @@ from ddtp.cli import console, exits, files
     help="An age identity that opens what is sealed.",
 )
 @click.option("--passphrase-file", type=FILE, help="The passphrase that opens what is sealed.")
+@click.option(
+    "--level",
+    type=click.Choice(["signed", "witnessed", "anchored"]),
+    default="signed",
+    help="How firmly a registration must stand.",
+)
+@click.option(
+    "--anchor", "anchors", multiple=True, help="Where to read anchors: URL of a node, or a file."
+)
 @click.option("--show", "contents", is_flag=True, help="Print the record, if it is verified.")
 def verify(
     paths: tuple[Path, ...],
@@ -40,6 +49,8 @@ def verify(
     at: str | None,
     identity_files: tuple[Path, ...],
     passphrase_file: Path | None,
+    level: str,
+    anchors: tuple[str, ...],
     *,
     offline: bool,
     contents: bool,
@@ -51,7 +62,19 @@ def verify(
     """
     place = home or files.home("verify", os.environ)
     opens = _identities(identity_files, passphrase_file)
-    return run(_verify(paths, place, network_source, at, opens, offline=offline, contents=contents))
+    return run(
+        _verify(
+            paths,
+            place,
+            network_source,
+            at,
+            opens,
+            level,
+            anchors,
+            offline=offline,
+            contents=contents,
+        )
+    )
 
 
 def _identities(identity_files: tuple[Path, ...], passphrase_file: Path | None) -> list[str]:
@@ -73,6 +96,8 @@ async def _verify(
     network_source: str | None,
     at: str | None,
     opens: list[str],
+    level: str,
+    anchors: tuple[str, ...],
     *,
     offline: bool,
     contents: bool,
@@ -81,11 +106,12 @@ async def _verify(
 
     from chain import wording
     from chain.check import BASES, check
+    from ddtp.network import Level
     from ddtp.policy import Policy
 
     async with AsyncExitStack() as stack:
-        view = await pinned_view(stack, home, network_source, offline=offline)
-        policy = Policy(bases=BASES)
+        view = await pinned_view(stack, home, network_source, offline=offline, anchors=anchors)
+        policy = Policy(bases=BASES, level=Level[level.upper()])
         found = [await check(view, path, at, policy, opens) for path in paths]
     code = exits.worst(each.exit for each in found)
     console().result(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 from ddtp import words
 
 if TYPE_CHECKING:  # the rooms' pages start without the verifier
+    from ddtp.evidence import Pointer
     from ddtp.verify import Checked, Verdict
 
 SCHEMA: Final = "ddtp.verdict/1"
@@ -83,7 +84,8 @@ class Explanation:
         line: Why, in a sentence.
         limits: What even a verified record does not say.
         notices: What else must be known: that nobody could say, that it speaks of another
-            time, that who sent it is not known, that the provider did not make the record.
+            time, that who sent it is not known, that the provider did not make the record, where
+            it is anchored.
     """
 
     language: str
@@ -238,7 +240,17 @@ def _notices(verdict: Verdict, checks: Sequence[CheckWords], language: str) -> t
         _words(f"bases.{basis}", language).format(source=source)
         for basis, source in dict.fromkeys(verdict.sources)
     ]
-    return tuple(found)
+    found += [_anchor(told, language, was_read=read) for told, read in verdict.anchors]
+    return tuple(dict.fromkeys(found))
+
+
+def _anchor(told: Pointer, language: str, *, was_read: bool) -> str:
+    """Return where a registration is anchored, in words."""
+    place = _words("anchors.chain" if told.chain else "anchors.file", language).format(
+        chain=told.chain, contract=f"0x{told.contract.hex()}", block=told.block
+    )
+    key = "anchors.read" if was_read else "anchors.unread"
+    return _words(key, language).format(place=place, sequence=told.sequence)
 
 
 def _words(key: str, language: str) -> str:
