@@ -305,6 +305,8 @@ class Desk:
         verified = self._proven(verdict, row, used, came.asked.log)
         await asyncio.to_thread(self._keep, folder, came, case, row, verified, used)
         registrations = tuple(each.registration.encode() for each in used)
+        if self._is_over(came.asked):
+            raise Unanswered("case.8", "the request expired while it was answered")
         kept = await asyncio.to_thread(
             self.cases.accept,
             came.asked,

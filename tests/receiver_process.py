@@ -1,9 +1,10 @@
 """A real receiver's process that dies where a test says, for tests/test_receiver_crash.py.
 
-    python -m tests.receiver_process HOME PORT [STEP]
+    python -m tests.receiver_process HOME PORT SECONDS [STEP]
 
-It serves the home with the tests' clock. STEP is "name:before" or "name:after": at the first
-call of that step the process is killed as by `kill -9`, with nothing flushed and nothing closed.
+It serves the home with the tests' clock, so many seconds ahead. STEP is "name:before" or
+"name:after": at the first call of that step the process is killed as by `kill -9`, with nothing
+flushed and nothing closed.
 """
 
 import asyncio
@@ -36,6 +37,8 @@ STEPS: Final = {
     "revoke": (View, "revoke"),
     "unlink": (Folder, "erase"),
     "erase": (Cases, "erase"),
+    "erased": (Cases, "erased"),
+    "end": (Cases, "end"),
 }
 
 
@@ -69,10 +72,10 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def main(home: Path, port: int) -> int:
+async def main(home: Path, port: int, ahead: int) -> int:
     """Serve a home until stopped."""
     async with Client() as client:
-        opened = await Home.open(home, {}, client=client, clock=lambda: NOW)
+        opened = await Home.open(home, {}, client=client, clock=lambda: NOW + ahead)
         app = door(opened.desk, opened.retention)
         async with serve(app, port=port) as server, sweeping(opened.retention, 1):
             print(server.url, flush=True)  # noqa: T201 - for the test that started us
@@ -80,6 +83,6 @@ async def main(home: Path, port: int) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 3:
-        kill_at(sys.argv[3])
-    sys.exit(asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]))))
+    if len(sys.argv) > 4:
+        kill_at(sys.argv[4])
+    sys.exit(asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))

@@ -5,7 +5,7 @@ import hashlib
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -476,6 +476,21 @@ async def test_case_8_an_acceptance_of_an_expired_request_is_not_gone_on_with(
     assert town.home.desk.cases.receipts(town.home.desk.cases.find(made.id)) == ()
 
 
+async def test_case_8_what_is_proven_after_the_request_expired_is_not_accepted(
+    town: Lending,
+) -> None:
+    made, sent = await town.whole()
+    late = Late(town.offline.log, town, made.request.expires_at + 300)
+    town.offline.log = late
+    with pytest.raises(Unanswered) as unknown:
+        await town.home.desk.present(made.id, sent.sealed)
+    assert unknown.value.rule == "case.8"
+    town.offline.log = late.log
+    assert Gone(id=made.id, why="expired") in await town.home.retention.sweep()
+    assert not town.home.desk.folders.of(made.id).path.exists()
+    assert town.home.desk.cases.acceptance(town.home.desk.cases.find(made.id)) is None
+
+
 def test_case_9_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     Cases(tmp_path / "cases.sqlite").close()
     with sqlite3.connect(tmp_path / "cases.sqlite") as db:
@@ -623,6 +638,23 @@ async def test_an_export_waits_for_a_log_that_does_not_answer(town: Lending) -> 
 
 
 # Withdrawal
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A log that takes so long to append that it is another time when it has."""
+
+    log: Any
+    town: Lending
+    until: int
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.log, name)
+
+    async def submit(self, submission: bytes) -> Any:
+        found = await self.log.submit(submission)
+        self.town.clock.now = self.until
+        return found
 
 
 async def withdraw(town: Lending, name: str, sent: Sent) -> bytes:

@@ -30,6 +30,7 @@ from ddtp.web import Client, application, serve
 from receiver.cases import Cases
 from receiver.home import Home
 from receiver.requests import Asking, Made
+from receiver.rows import Asked
 from receiver.templates import Template
 from receiver.uploads import bearer
 from tests import builders
@@ -69,9 +70,9 @@ class Machine:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def start(self, step: str | None = None) -> None:
-        """Start the lender, to die at a step."""
-        words = [str(self.home), str(self.port), *([step] if step else [])]
+    async def start(self, step: str | None = None, ahead: int = 0) -> None:
+        """Start the lender, so many seconds ahead of the log, to die at a step."""
+        words = [str(self.home), str(self.port), str(ahead), *([step] if step else [])]
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -120,13 +121,24 @@ class Machine:
                 except Unanswered:
                     await asyncio.sleep(0.05)
 
+    def left(self, made: Made) -> list[str]:
+        """Return the names of what is in a case's folder."""
+        folder = self.home / "cases" / made.id
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
     def used(self) -> list[entry.Used]:
         return [each for each in entries(self.log) if isinstance(each, entry.Used)]
 
     def state(self, made: Made) -> State:
+        return self.asked(made).state
+
+    def erased(self, made: Made) -> int | None:
+        return self.asked(made).erased_at
+
+    def asked(self, made: Made) -> Asked:
         cases = Cases(self.home / "cases.sqlite")
         try:
-            return cases.find(made.id).state
+            return cases.find(made.id)
         finally:
             cases.close()
 
@@ -223,6 +235,45 @@ async def test_killed_while_erasing_nothing_is_left_and_all_is_said(
     assert erasure.erased == ("items",)
     left = sorted(path.name for path in (machine.home / "cases" / made.id).iterdir())
     assert left == ["proof.age", "request.age"]
+
+
+@pytest.mark.parametrize("step", ["unlink:after", "erased:after"])
+async def test_killed_while_contents_go_by_retention_nothing_is_left(
+    machine: Machine, step: str
+) -> None:
+    made, [sent] = await whole(machine)
+    await machine.start()
+    await machine.answered(made, sent)
+    await machine.kill()
+    over = made.request.retention + 1
+    await machine.start(step, over)
+    assert await machine.died() == 9
+    await machine.start(ahead=over)
+    async with asyncio.timeout(SECONDS):
+        while machine.erased(made) is None:  # noqa: ASYNC110 - another process sets it
+            await asyncio.sleep(0.05)
+    assert machine.left(made) == ["proof.age", "request.age"]
+    assert machine.state(made) is State.VERIFIED
+
+
+@pytest.mark.parametrize("step", ["end:after", "unlink:after"])
+async def test_killed_while_an_expired_request_goes_nothing_is_left(
+    machine: Machine, step: str
+) -> None:
+    made, [sent] = await whole(machine)
+    await machine.start("settle:after")
+    with pytest.raises(Unanswered):
+        await machine.present(made, sent)
+    assert await machine.died() == 9
+    over = made.request.expires_at - builders.NOW + 301
+    await machine.start(step, over)
+    assert await machine.died() == 9
+    await machine.start(ahead=over)
+    async with asyncio.timeout(SECONDS):
+        while machine.left(made):  # noqa: ASYNC110 - another process empties it
+            await asyncio.sleep(0.05)
+    assert machine.state(made) is State.EXPIRED
+    assert machine.used() == []
 
 
 @pytest.mark.parametrize("seed", range(4))
