@@ -13,7 +13,7 @@ from ddtp import record_type
 from ddtp.errors import DDTPError, MalformedError
 from ddtp.record import Record
 from provider.records import Found, Offerable, check_name, describe
-from provider.sources import camt, mt940, ofx, record_json, statement, table, told
+from provider.sources import mt940, ofx, record_json, statement, table, told, xml_mapping
 from provider.sources.reading import MAX_BYTES, Reader, Reading
 
 FILES: Final = "files"
@@ -27,7 +27,7 @@ def _text(data: bytes, name: str, reading: Reading) -> tuple[Record, ...]:
 
 # Beside these, .json is a record with documents of its own (provider.sources.record_json).
 READERS: Final[Mapping[str, Reader]] = {
-    ".xml": camt.read,
+    ".xml": xml_mapping.read,
     ".csv": table.read,
     ".tsv": table.read,
     ".ofx": ofx.read,
@@ -50,12 +50,10 @@ class FolderSource:
 
     Attributes:
         folder: Holds the customers' folders.
-        types: A folder with more record types, or None.
         reading: How files are read that others wrote.
     """
 
     folder: Path
-    types: Path | None = None
     reading: Reading = field(default_factory=Reading)
 
     def records(self, customer: str) -> Iterator[Offerable]:
@@ -113,24 +111,23 @@ class FolderSource:
         """Yield the records that one file holds, by name."""
         data = _bytes_of(path)
         if path.suffix == _JSON:
-            yield path.stem, record_json.read(data, path, self.types)
+            yield path.stem, record_json.read(data, path, self.reading.types)
             return
-        said = told.read(path, statement.TYPE, self.types)
+        said = told.read(path)
         records = READERS[path.suffix.lower()](data, path.name, said.reading(self.reading))
         for n, each in enumerate(records, 1):
-            record = said.added(each, path.name)
-            record_type.find(record.type, self.types).check(record)
+            kind = record_type.find(each.type, self.reading.types)
+            record = said.added(each, kind, path.name)
+            kind.check(record)
             name = path.stem if len(records) == 1 else f"{path.stem}.{n}"
-            title = said.title or " – ".join(
-                str(record.claims["period", end]) for end in ("from", "until")
-            )
+            title = said.title or _title(record, path)
             yield name, Found(record=record, title=title, documents={path.name: path})
 
     def _file_offerable(self, path: Path) -> Offerable:
         """Return a file as it lies there: it is read to its end only when it is taken."""
         try:
             check_name(path.name)
-            said = told.read(path, FILE, self.types)
+            said = told.read(path)
             _check_plain(path)
         except (DDTPError, OSError) as error:
             return _refused(path, path.name, error)
@@ -138,16 +135,13 @@ class FolderSource:
 
     def _file(self, path: Path) -> Found:
         """Return any file as a record of its own, untouched."""
-        said = told.read(path, FILE, self.types)
+        said = told.read(path)
         _check_plain(path)
-        title = said.title or path.name
-        record = Record(
-            type=FILE,
-            claims={("title",): title, **said.claims},
-            tables={},
-            documents=(describe(path, path.name, _media_type(path)),),
-        )
-        record_type.find(FILE).check(record)
+        title, kind = said.title or path.name, record_type.find(FILE)
+        document = describe(path, path.name, _media_type(path))
+        bare = Record(type=FILE, claims={("title",): title}, tables={}, documents=(document,))
+        record = said.added(bare, kind, path.name)
+        kind.check(record)
         return Found(record=record, title=title, documents={path.name: path})
 
 
@@ -170,6 +164,12 @@ def _file_of(below: Path, stem: str) -> Path | None:
         names = ", ".join(each.name for each in found)
         raise DDTPError("source.16", f"{names} would all be called {stem}")
     return found[0] if found else None
+
+
+def _title(record: Record, path: Path) -> str:
+    """Return what customers see a record called: the days that a statement covers."""
+    days = [str(record.claims.get(("period", end), "")) for end in ("from", "until")]
+    return " – ".join(days) if record.type == statement.TYPE else path.stem
 
 
 def _check_plain(path: Path) -> None:

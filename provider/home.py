@@ -296,9 +296,12 @@ def source_of(chosen: Settings) -> RecordSource:
     if chosen.record_source:
         return _own_source(chosen)
     reading = Reading(
-        unbalanced=Unbalanced(chosen.unbalanced), charset=chosen.charset, mappings=chosen.mappings
+        unbalanced=Unbalanced(chosen.unbalanced),
+        charset=chosen.charset,
+        mappings=chosen.mappings,
+        types=chosen.types,
     )
-    return FolderSource(folder=chosen.records, types=chosen.types, reading=reading)
+    return FolderSource(folder=chosen.records, reading=reading)
 
 
 def _own_source(chosen: Settings) -> RecordSource:

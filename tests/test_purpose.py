@@ -155,3 +155,8 @@ def test_a_built_in_purpose_is_of_records_that_there_are(code: str, tmp_path: Pa
     for each in built_in()[code].records:
         for name in each.types:
             assert record_type.find(name, tmp_path).labels
+
+
+def test_records_of_every_type_may_be_asked_for_some_purpose() -> None:
+    asked = {kind for each in built_in().values() for most in each.records for kind in most.types}
+    assert set(record_type.builtin()) - asked == set()

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import Final
 
 from ddtp.errors import MalformedError
-from ddtp.record import Record
+from ddtp.record import Document, Record
 from provider.sources import statement as statements
 from provider.sources import xml
 from provider.sources.reading import Reading, attached
@@ -32,17 +32,26 @@ def read(data: bytes, name: str, reading: Reading) -> tuple[Record, ...]:
         MalformedError: source.6 not well-formed, source.7 another message, source.8 an element
             that is missing or wrong, source.9 it does not add up.
     """
-    root = xml.parse(data, name)
+    return records(xml.parse(data, name), attached(data, name, MEDIA_TYPE), reading)
+
+
+def records(root: Element, document: Document, reading: Reading) -> tuple[Record, ...]:
+    """Return one record for each statement below the outermost element of a file.
+
+    Raises:
+        MalformedError: source.7, source.8, source.9.
+    """
     if root.name != "Document" or not _NAMESPACE.fullmatch(root.namespace):
         kind = root.namespace.rpartition(":")[2] or root.name
-        raise MalformedError("source.7", f"{name}: {kind[:80]} instead of camt.053.001.02 to .08")
+        raise MalformedError(
+            "source.7", f"{document.name}: {kind[:80]} instead of camt.053.001.02 to .08"
+        )
     message = root.find("BkToCstmrStmt")
     found = message.all("Stmt") if message is not None else []
     if not found:
         raise _wrong(root if message is None else message, "Stmt", "is missing")
-    documents = (attached(data, name, MEDIA_TYPE),)
     return tuple(
-        statements.record(_statement(each), documents, reading.unbalanced) for each in found
+        statements.record(_statement(each), (document,), reading.unbalanced) for each in found
     )
 
 

@@ -31,12 +31,14 @@ class Reading:
         charset: What is said of the file's characters, empty when they speak for themselves.
         mappings: A folder of more mappings, beside those that come with the program.
         mapping: The name of the one mapping to use, empty for the one that fits.
+        types: A folder of more record types, beside those that come with the program.
     """
 
     unbalanced: Unbalanced = Unbalanced.REFUSE
     charset: str = ""
     mappings: Path | None = None
     mapping: str = ""
+    types: Path | None = None
 
 
 class Reader(Protocol):

@@ -1,13 +1,10 @@
 """What is told beside a file, in `FILE.toml`, because the file does not say it (rule source.12)."""
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from ddtp import record_type
-from ddtp.encoding import Value
 from ddtp.errors import MalformedError
 from ddtp.record import Record
 from ddtp.record_type import RecordType
@@ -27,13 +24,13 @@ class Told:
         title: What customers see it called.
         charset: What its characters are in.
         mapping: Name of the mapping to read it by.
-        claims: More claims, each of which the file does not contradict.
+        claims: More claims, each of which the file does not contradict; None for none.
     """
 
     title: str = ""
     charset: str = ""
     mapping: str = ""
-    claims: Mapping[tuple[str, ...], Value] = field(default_factory=dict)
+    claims: Fields | None = None
 
     def reading(self, reading: Reading) -> Reading:
         """Return how a file is read, with what is told of it."""
@@ -43,22 +40,24 @@ class Told:
             mapping=self.mapping or reading.mapping,
         )
 
-    def added(self, record: Record, name: str) -> Record:
-        """Return a record with the claims that are told.
+    def added(self, record: Record, kind: RecordType, name: str) -> Record:
+        """Return a record of a kind with the claims that are told.
 
         Raises:
-            MalformedError: source.12, the file itself says something else.
+            MalformedError: source.12, the file itself says something else; source.3, a value is
+                none.
         """
-        for path, value in self.claims.items():
+        told = dict(claims(kind, self.claims)) if self.claims is not None else {}
+        for path, value in told.items():
             if record.claims.get(path, value) != value:
                 raise MalformedError(
                     "source.12", f"{name}{SUFFIX}: {'/'.join(path)} is another one in the file"
                 )
-        return replace(record, claims={**self.claims, **record.claims})
+        return replace(record, claims={**told, **record.claims})
 
 
-def read(path: Path, kind: str, types: Path | None) -> Told:
-    """Return what is told of a file of records of a kind; nothing where there is no such TOML file.
+def read(path: Path) -> Told:
+    """Return what is told of a file; nothing where there is no such TOML file.
 
     Raises:
         MalformedError: source.12 it is no TOML or names no charset, source.3 a field is wrong.
@@ -73,12 +72,11 @@ def read(path: Path, kind: str, types: Path | None) -> Told:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MalformedError("source.12", f"{beside.name}: this is not TOML") from error
     fields = Fields(given, beside.name)
-    found: RecordType = record_type.find(kind, types)
     told = Told(
         title=fields.optional("title"),
         charset=fields.optional("charset"),
         mapping=fields.optional("mapping"),
-        claims=dict(claims(found, fields.inner("claims"))),
+        claims=fields.inner("claims"),
     )
     fields.end()
     if told.charset and not is_charset(told.charset):
