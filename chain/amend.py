@@ -30,7 +30,7 @@ def admit(known: Network, cards: Sequence[Card]) -> Network:
     The card of a member that is admitted already changes its row.
 
     Raises:
-        DDTPError: trust.1, trust.3, trust.4, trust.7, trust.8, trust.10, trust.11.
+        DDTPError: trust.1, trust.3, trust.4, trust.7, trust.8, trust.10.
     """
     wanted = known
     witnesses = list(known.witnesses)
@@ -42,7 +42,6 @@ def admit(known: Network, cards: Sequence[Card]) -> Network:
             _add_witness(witnesses, card.witness)
     if tuple(witnesses) != known.witnesses:
         wanted = _with_witnesses(wanted, witnesses, None)
-    check_operators(wanted)
     return wanted
 
 
@@ -169,22 +168,25 @@ def least_quorum(count: int) -> int:
 
 
 def check_operators(known: Network) -> None:
-    """Refuse a log or witness whose operator was not admitted for it.
+    """Refuse a running log or a witness whose operator was not admitted for it, or is suspended.
 
     Raises:
         TrustError: trust.11.
     """
-    _check_role(known, known.logs, Role.LOG)
+    running = [row for row in known.logs if row.end is None]
+    _check_role(known, running, Role.LOG)
     _check_role(known, known.witnesses, Role.WITNESS)
 
 
 def _check_role(known: Network, rows: Sequence[Log | Witness], role: Role) -> None:
-    able = {each.id for each in known.members if role in [row.role for row in each.roles]}
+    able = {
+        each.id
+        for each in known.members
+        if any(row.role == role and not row.bounds for row in each.roles)
+    }
     for row in rows:
         if row.operator not in able:
-            raise TrustError(
-                "trust.11", f"{row.operator} was not admitted as a {role.name.lower()}"
-            )
+            raise TrustError("trust.11", f"{row.operator} may not {role.name.lower()}")
 
 
 def _check_names(member: Member) -> None:

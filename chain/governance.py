@@ -125,12 +125,14 @@ class Governor:
             renewed: Make a version though nothing changes, for a later expiry.
 
         Raises:
-            TrustError: trust.2, we govern nothing; trust.9, another version waits for signatures.
+            TrustError: trust.2, we govern nothing; trust.9, another version waits for signatures;
+                trust.11, a log or witness belongs to nobody who may run it.
             DDTPError: What the change refuses.
         """
         with _locked(self.home):
             newest = Governor.open(self.home)
             wanted = change(newest.network)
+            amend.check_operators(wanted)
             if wanted == newest.network and not renewed:
                 return newest
             if newest.draft is not None:

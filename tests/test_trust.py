@@ -17,7 +17,17 @@ from ddtp import network, note
 from ddtp.card import Card
 from ddtp.cli import keyfile
 from ddtp.errors import ConflictError, DDTPError, MalformedError, SignatureError, TrustError
-from ddtp.network import Anchor, Log, Member, MemberID, MemberKey, MemberRole, Role, Witness
+from ddtp.network import (
+    Anchor,
+    Log,
+    Member,
+    MemberID,
+    MemberKey,
+    MemberRole,
+    Network,
+    Role,
+    Witness,
+)
 from ddtp.note import Checkpoint
 from tests.builders import key
 from tests.town import card_of
@@ -310,6 +320,37 @@ def test_trust_12_what_is_not_there_does_not_end(governor: Governor) -> None:
         admitted.propose(
             lambda known: amend.suspend(known, BANK.member.id, [Role.RECEIVE], sizes), NOW
         )
+
+
+def test_trust_11_whoever_runs_a_log_is_not_suspended_before_it_ends(governor: Governor) -> None:
+    admitted = governor.admit([with_log(BANK)], NOW)
+    sizes = {"log.example/1": 9}
+
+    def suspended(known: Network) -> Network:
+        return amend.suspend(known, BANK.member.id, [Role.LOG], sizes)
+
+    with refused(TrustError, "trust.11"):
+        admitted.propose(suspended, NOW)
+    ended = admitted.propose(
+        lambda known: amend.end_log(known, "log.example/1", checkpoint(9)), NOW
+    )
+    assert ended.propose(suspended, NOW).network.version == 4
+
+
+def test_trust_11_whoever_runs_a_witness_is_not_suspended_before_it_leaves(
+    governor: Governor,
+) -> None:
+    cards = [with_log(BANK), *(witness_card(n) for n in range(5))]
+    admitted = governor.admit(cards, NOW)
+    sizes = {"log.example/1": 9}
+
+    def suspended(known: Network) -> Network:
+        return amend.suspend(known, "did:web:w0.example", [], sizes)
+
+    with refused(TrustError, "trust.11"):
+        admitted.propose(suspended, NOW)
+    left = admitted.propose(lambda known: amend.drop_witnesses(known, ["w0.example/1"], None), NOW)
+    assert left.propose(suspended, NOW).network.version == 4
 
 
 def checkpoint(size: int, signer: str = "log") -> bytes:

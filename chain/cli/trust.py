@@ -203,12 +203,14 @@ def propose(
     Raises:
         DDTPError: trust.5, somebody said no; what the change refuses.
     """
+    from chain import amend
     from chain.governance import Governor
     from ddtp.cli import prompt
     from ddtp.errors import DDTPError
 
     governor = Governor.open(trust_home(home))
     wanted = change(governor.network)
+    amend.check_operators(wanted)
     if wanted != governor.network:
         _tell_changes(governor.network, wanted)
         if not yes and not prompt.confirm("Shall this be the next version?"):
@@ -236,4 +238,4 @@ def _tell_changes(before: "Network | None", wanted: "Network") -> None:
         console().notice(f"  {safe(line)}")
 
 
-from chain.cli import amend  # noqa: E402, F401 - it adds the commands that change the network
+from chain.cli import amend as _amend  # noqa: E402, F401 - it adds the commands that change the network
