@@ -15,7 +15,7 @@ from ddtp import request as requests
 from ddtp.cli import files
 from ddtp.errors import DDTPError, MalformedError
 from ddtp.fingerprint import Fingerprint
-from ddtp.network import Member, Role
+from ddtp.network import Member, Network, Role
 from ddtp.request import Request
 from ddtp.web import check_url
 from holder.wallet import Wallet
@@ -70,31 +70,38 @@ async def meet(wallet: Wallet, place: str, *, offline: bool = False) -> Met:
     if not place.startswith(SCHEMES):
         data = files.read(Path(place), limit=http.REQUEST_OF.limit)
         # A file makes us call nobody but a member that we know.
-        endpoint = None if offline else wallet.endpoint_of(Request.open(data).issuer)
-        return await _check(wallet, data, None, endpoint)
+        if offline:
+            return _check(wallet, wallet.network(), data, None)
+        return await _check_with(wallet, data, None, wallet.endpoint_of(Request.open(data).issuer))
     url, _, pin = place.partition("#")
     check_url(url)
     match = _PATH.fullmatch(url)
     if match is None:
         raise MalformedError("wallet.4", "the link of a request has /requests/ and its id")
     data = await wallet.client.get(http.REQUEST_OF, url)
-    return await _check(wallet, data, Fingerprint.parse(pin) if pin else None, match[1])
+    return await _check_with(wallet, data, Fingerprint.parse(pin) if pin else None, match[1])
 
 
-async def _check(wallet: Wallet, data: bytes, pin: Fingerprint | None, endpoint: str | None) -> Met:
+async def _check_with(
+    wallet: Wallet, data: bytes, pin: Fingerprint | None, endpoint: str | None
+) -> Met:
+    """Check a request by the newest network statement that its place knows."""
     if pin is not None:
         requests.check_pin(data, pin)
-    request = Request.open(data)
-    place_of(request)
+    place_of(Request.open(data))
     async with wallet.partner(endpoint) as view:
-        network = view.network
-        now = wallet.clock()
-        network.check_current(now)
-        member = network.check_speaker(request.issuer, request.key_id, Role.RECEIVE)
-        requests.check_endpoint(request, member.endpoint)
-        requests.check_purpose(request, member.purposes)
-        requests.check_open(request, now, wallet.policy.skew_seconds)
-        network.log(request.log)
+        return _check(wallet, view.network, data, pin)
+
+
+def _check(wallet: Wallet, network: Network, data: bytes, pin: Fingerprint | None) -> Met:
+    request, now = Request.open(data), wallet.clock()
+    place_of(request)
+    network.check_current(now)
+    member = network.check_speaker(request.issuer, request.key_id, Role.RECEIVE)
+    requests.check_endpoint(request, member.endpoint)
+    requests.check_purpose(request, member.purposes)
+    requests.check_open(request, now, wallet.policy.skew_seconds)
+    network.log(request.log)
     return Met(data=data, request=request, member=member, pinned=pin is not None)
 
 

@@ -266,8 +266,8 @@ class Wallet:
         identity = package.fingerprint.digest.hex()
         mine = _documents(package)
         others: set[bytes] = set()
-        for other in self.rows("package"):
-            if other != identity and mine:
+        for other, row in self.rows("package").items():
+            if other != identity and mine and number_in(row, "documents"):
                 with contextlib.suppress(StorageError):
                     others |= _documents(self.package(other))
         # Its row last: what a stop leaves behind is listed, and can be forgotten again.

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,12 +14,13 @@ import pytest_asyncio
 
 from chain.check import BASES, check
 from chain.view import View
-from ddtp import seal
+from ddtp import http, seal
 from ddtp.cli import beside
 from ddtp.errors import DDTPError, Outcome, Unanswered
 from ddtp.evidence_file import EvidenceFile
 from ddtp.policy import Policy
 from ddtp.transfer import State
+from ddtp.web import Request, application, reply, serve
 from holder import carry, consent_record, proof
 from holder.consent import Wish
 from holder.history import Transfer, load, remember
@@ -194,6 +196,29 @@ async def test_two_records_are_carried_in_one_file(journey: Journey, tmp_path: P
     assert (done.state, len(done.used)) == (State.VERIFIED, 2)
 
 
+async def test_nobody_is_called_about_a_file_that_is_answered_by_a_file(
+    journey: Journey, tmp_path: Path
+) -> None:
+    called: list[str] = []
+
+    async def note(request: Request) -> object:
+        called.append(request.path)
+        return reply(journey.town.network.read_bytes())
+
+    await journey.collected()
+    made = journey.ask()
+    (tmp_path / "request.ddtpreq").write_bytes(made.signed)
+    async with serve(application({http.NETWORK_FILE: note})) as server:  # type: ignore[dict-item]
+        source = replace(journey.wallet.settings, network_source=f"{server.url}/network")
+        wallet = replace(journey.wallet, settings=source)
+        met = await meet(wallet, str(tmp_path / "request.ddtpreq"), offline=True)
+        granted = consent(wallet, remember(wallet, met.data), journey.plan(made))
+        await carry.carry(wallet, granted, tmp_path / "answer.ddtpres")
+        assert called == []
+        await meet(wallet, str(tmp_path / "request.ddtpreq"))
+        assert called == ["/network"]
+
+
 # Leaving the jurisdiction
 
 
@@ -250,6 +275,18 @@ async def test_a_consent_record_names_what_was_shared_and_no_value(journey: Jour
         "consent used",
         "consent withdrawn, erased",
     ]
+
+
+async def test_a_consent_record_has_every_field_of_its_chapter(journey: Journey) -> None:
+    await journey.collected()
+    done = await journey.shared(journey.ask())
+    [record] = consents(journey, done)
+    table = (Path(__file__).parents[1] / "spec" / "consent-record.md").read_text().splitlines()
+    columns = [row.split("|")[2] for row in table if row.startswith("| ") and row.count("|") == 4]
+    named = {name for column in columns for name in re.findall("`([a-z_]+)`", column)}
+    inner = set(record["pii_information"][0])
+    assert named <= set(record) | inner
+    assert set(record) <= named
 
 
 async def test_a_consent_record_outlives_its_record(journey: Journey) -> None:
