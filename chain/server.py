@@ -63,7 +63,8 @@ class Front:
     async def submit(self, request: Request) -> Response:
         """Append a member's entries: POST /submissions."""
         found = await self.log.submit(await body(request, limit=MAX_SUBMISSION))
-        return reply(encoding.encode([each.encode() for each in found]))
+        rows = [each.encode() for each in found]
+        return reply(encoding.array_of([encoding.head(2, len(row)) + row for row in rows]))
 
     async def revoke(self, request: Request) -> Response:
         """Revoke an entry by its key: POST /revocations."""

@@ -47,7 +47,7 @@ _HEAD: Final = "SELECT note FROM head"
 _SIZE: Final = "SELECT coalesce(max(number) + 1, 0) FROM entries"
 _ASKED_AT_ONCE: Final = 500
 # The index of writes is met at random places: at a million entries it is some 30 MiB.
-CACHE_KIB: Final = 64 * 1024
+CACHE_KIB: Final = 48 * 1024
 
 Row = tuple[int, bytes]
 """Number and leaf of an entry."""
