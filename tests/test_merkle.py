@@ -285,3 +285,35 @@ def test_computing_a_path_refuses_our_own_mistakes() -> None:
         merkle.inclusion_path(NODES, SIZE, SIZE)
     with pytest.raises(ValueError, match="no beginning"):
         merkle.consistency_path(NODES, SIZE + 1, SIZE)
+
+
+def test_a_node_within_the_tree_is_no_leaf() -> None:
+    left, right = LEAVES[4], LEAVES[5]
+    inside = merkle.node_hash(left, right)
+    whole = merkle.inclusion_path(NODES, 4, SIZE)
+    # One level up the rest of the path leads to the root, and what is there is the two hashes.
+    assert (
+        broken_rule(
+            lambda: merkle.check_inclusion(4, SIZE, merkle.leaf_hash(left + right), whole, ROOT)
+        )
+        == "merkle.3"
+    )
+    assert merkle.leaf_hash(left + right) != inside
+    assert (
+        broken_rule(lambda: merkle.check_inclusion(4, SIZE, inside, whole[1:], ROOT)) == "merkle.2"
+    )
+
+
+def test_merkle_3_refuses_hashes_in_another_order() -> None:
+    path = merkle.inclusion_path(NODES, 5, SIZE)
+    swapped = [path[1], path[0], *path[2:]]
+    assert broken_rule(lambda: merkle.check_inclusion(5, SIZE, LEAVES[5], swapped, ROOT)) == (
+        "merkle.3"
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 256, 300])
+def test_paths_of_neighbours_are_those_of_each(size: int) -> None:
+    nodes = merkle.nodes_of([merkle.leaf_hash(bytes([n % 256, n // 256])) for n in range(size)])
+    each = [tuple(merkle.inclusion_path(nodes, index, size)) for index in range(size)]
+    assert merkle.inclusion_paths(nodes, range(size), size) == each
