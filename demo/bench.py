@@ -241,10 +241,18 @@ def quorum(seconds: float) -> Iterator[Figure]:
     return bench_quorum.quorum(seconds)
 
 
+def batch(seconds: float) -> Iterator[Figure]:
+    """Measure issuing a table; it imports the provider, too."""
+    from demo import bench_batch
+
+    return bench_batch.measure(seconds)
+
+
 FIGURES: Final[Mapping[str, Measure]] = {
     "verify": verify_presentation,
     "present": present,
     "issue": issue,
+    "batch": batch,
     "start": start,
     "wallet": wallet,
     "log": log,

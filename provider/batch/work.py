@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from io import BytesIO
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar, cast
@@ -24,7 +25,7 @@ from ddtp import record_type
 from ddtp.cli import beside
 from ddtp.errors import DDTPError, MalformedError
 from ddtp.keys import KeyID
-from ddtp.record import Item, document_of
+from ddtp.record import Document, Item, document_of
 from ddtp.record_type import RecordType
 from provider.batch.table import Refused, Row, documents_of
 from provider.records import Found, check_name
@@ -37,6 +38,7 @@ _MEDIA_TYPES: Final = mimetypes.MimeTypes()  # the table that comes with Python
 _UNKNOWN: Final = "application/octet-stream"
 _YES_NO: Final = {"true": True, "false": False}
 _PIECE: Final = 2**20
+MOST_IN_MEMORY: Final = 2**20  # bytes of documents of which a zip is made before it is written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +210,6 @@ def _filed(row: Row, place: Place, records: Path) -> Path:
     check_name(name)
     fields, found = dict(_fields(row, place.types)), _found(row, place)
     folder = records / customer
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     documents = []
     for document, (shown, _) in zip(
         found.record.documents, beside.names(found.record.documents, ()), strict=True
@@ -229,7 +230,6 @@ def _filed(row: Row, place: Place, records: Path) -> Path:
 
 
 def _delivered(each: Delivery) -> Path:
-    each.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     package = package_of(each.statement, each.leaves, each.count, each.evidence)
     data = package.encode()
     if not package.documents:
@@ -239,20 +239,41 @@ def _delivered(each: Delivery) -> Path:
     target = each.file.with_suffix(".zip")
     name = f"{each.file.name}.ddtp"
     documents = [document_of(Item.open(package.leaves[n])) for n in package.documents]
-    with _writing(target) as file, zipfile.ZipFile(file, "w") as archive:
+    if sum(document.size for document in documents) <= MOST_IN_MEMORY:
+        held = BytesIO()
+        _bundle(held, name, data, documents, each.documents)
+        _write(target, held.getbuffer())
+    else:
+        with _writing(target) as file:
+            _bundle(file, name, data, documents, each.documents)
+    return target
+
+
+def _bundle(
+    file: BinaryIO,
+    name: str,
+    data: bytes,
+    documents: Sequence[Document],
+    places: Mapping[str, Path],
+) -> None:
+    """Write a plain zip with a package and its documents.
+
+    Raises:
+        DDTPError: source.5, a document is not what the record says.
+    """
+    with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(name, data)
         for shown, document in beside.names(documents, [name]):
             digest = sha256()
-            with each.documents[document.name].open("rb") as source, archive.open(shown, "w") as to:
+            with places[document.name].open("rb") as source, archive.open(shown, "w") as to:
                 while piece := source.read(_PIECE):
                     digest.update(piece)
                     to.write(piece)
             if digest.digest() != document.sha256:
                 raise DDTPError("source.5", f"{shown} is not what the record says")
-    return target
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes | memoryview) -> None:
     with _writing(path) as file:
         file.write(data)
 
@@ -261,11 +282,20 @@ def _write(path: Path, data: bytes) -> None:
 def _writing(path: Path) -> Iterator[BinaryIO]:
     """Write a file whole or not at all; who asked has all files of a group synced at once."""
     part = path.with_name(f".{path.name}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(_opened(part), "wb") as file:
             yield file
         part.replace(path)
     except (OSError, DDTPError):
         part.unlink(missing_ok=True)
         raise
+
+
+def _opened(path: Path) -> int:
+    """Open a new file, in a folder that is made only where there is none: many share one."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(path, flags, 0o600)
