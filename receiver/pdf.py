@@ -32,6 +32,7 @@ from receiver.rules import TYPES
 
 LAYOUT: Final = Path(__file__).with_name("pdf.typ")
 ATTACHED: Final = "case.ddtpev"
+MOST_ATTACHED: Final = 8 * 2**20  # Typst takes some fifty times as much memory
 STANDARD: Final = "a-3b"
 # One font has all four languages; which of its forms a character takes depends on the reader's.
 _FONTS: Final = {"zh-Hant": "Noto Sans CJK TC"}
@@ -56,11 +57,14 @@ def make(home: Home, asked: Asked, file: EvidenceFile, language: str, *, attach:
 
     Raises:
         DDTPError: report.1, what makes a PDF is not installed; case.2, the case was closed
-            meanwhile; what `evidence_file.case_of` refuses.
+            meanwhile; report.2, the evidence file is too large to attach; what
+            `evidence_file.case_of` refuses.
     """
     verdict = _examined(home, asked, file)
     told = _told(home, asked, file, verdict, language)
     encoded = file.encode()
+    if attach and len(encoded) > MOST_ATTACHED:
+        raise DDTPError("report.2", f"{len(encoded)} bytes, {MOST_ATTACHED} at most")
     told["file"] = list(encoded) if attach else None
     told["proof"] = _proof(encoded, language, attach=attach)
     return _compiled(told, verdict.as_of or verdict.decided_at)

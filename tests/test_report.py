@@ -13,7 +13,7 @@ from chain.linking import joined
 from ddtp import words
 from ddtp.errors import DDTPError, Outcome
 from ddtp.fingerprint import Fingerprint
-from receiver import telling
+from receiver import pdf, telling
 from tests import builders
 from tests.lending import Lending, opened
 from tests.test_watch import accepted
@@ -107,6 +107,17 @@ async def test_nothing_from_a_record_is_read_as_markup(town: Lending) -> None:
     text = text_of(await telling.printed(town.home, made.id, "en", attach=False))
     assert "#1 *loan* $x$ <a> @b // c" in text
     assert SHOWN in text.replace("\u200b", "")
+
+
+async def test_report_2_a_large_evidence_file_is_not_attached(
+    town: Lending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = await accepted(town)
+    monkeypatch.setattr(pdf, "MOST_ATTACHED", 1_000)
+    with pytest.raises(DDTPError) as refused:
+        await telling.printed(town.home, made.id, "en", attach=True)
+    assert refused.value.rule == "report.2"
+    assert (await telling.printed(town.home, made.id, "en", attach=False)).startswith(b"%PDF")
 
 
 async def test_case_3_a_case_that_was_not_accepted_has_no_report(town: Lending) -> None:
