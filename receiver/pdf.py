@@ -120,6 +120,7 @@ def _told(
         "name": explained.name,
         "headline": explained.headline,
         "as_of": say("as_of", time=telling.moment(as_of)),
+        "since": telling.withdrawals(home, asked, language),
         "facts": _facts(home, asked, file, request, language),
         "checked": say("checked"),
         "groups": _groups(explained, language),

@@ -77,17 +77,8 @@ def case(home: Home, request_id: str, language: str) -> tuple[dict[str, object],
     ]
     for each in receipts:
         lines += [_reason(rule, language) for rule in each.reasons]
-    withdrawn = [each for each in watch.packages(home.desk, asked) if each.withdrawn_at]
-    fields["withdrawn"] = [_withdrawn(each) for each in withdrawn]
-    lines += [
-        words.say(
-            "receiver.package_withdrawn",
-            language,
-            when=moment(each.withdrawn_at or 0),
-            why=words.say(f"receiver.reason_{entry.REASONS[each.reason or 0]}", language),
-        )
-        for each in withdrawn
-    ]
+    fields["withdrawn"] = [_withdrawn(each) for each in _noticed(home, asked)]
+    lines += withdrawals(home, asked, language)
     if asked.accepted_at is not None and asked.erased_at is None:
         read = contents(home, asked, language)
         note = sender(home, asked)
@@ -191,6 +182,23 @@ def _write_into(
                 raise DDTPError("presentation.5", "a document of the case is another one now")
         written.append(place)
     return tuple(written)
+
+
+def withdrawals(home: Home, asked: Asked, language: str) -> list[str]:
+    """Return a sentence on each package of a case that was withdrawn since."""
+    return [
+        words.say(
+            "receiver.package_withdrawn",
+            language,
+            when=moment(each.withdrawn_at or 0),
+            why=words.say(f"receiver.reason_{entry.REASONS[each.reason or 0]}", language),
+        )
+        for each in _noticed(home, asked)
+    ]
+
+
+def _noticed(home: Home, asked: Asked) -> list[Held]:
+    return [each for each in watch.packages(home.desk, asked) if each.withdrawn_at is not None]
 
 
 def _withdrawn(held: Held) -> dict[str, object]:

@@ -51,6 +51,12 @@ class Left:
         return done.returncode, json.loads(done.stdout)["files"][0] if done.stdout else done.stderr
 
 
+def receiver(*words: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run a command of the receiver, as an officer does while his server runs."""
+    command = [sys.executable, "-W", "error", "-m", "ddtp", "receiver", *words]
+    return subprocess.run(command, capture_output=True, cwd=ROOT, timeout=60, check=False)
+
+
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     return asyncio.run(leave(tmp_path_factory.mktemp("left")))
@@ -67,7 +73,10 @@ async def leave(tmp_path: Path) -> Left:
         for name, is_open in (("open", True), ("sealed", False)):
             await telling.export(journey.lender, made.id, tmp_path / name, "en", is_open=is_open)
         report = tmp_path / "report.pdf"
-        report.write_bytes(await telling.printed(journey.lender, made.id, "en", attach=True))
+        home = journey.lender.path
+        for words in (("report", made.id[:8], "-o", report, "--lang", "pt"), ("reconcile",)):
+            done = await asyncio.to_thread(receiver, *words, "--home", home)
+            assert done.returncode == 0, done.stderr
         network, identity = journey.town.network, journey.lender.path / "keys" / "desk.identity"
     return Left(
         opened=tmp_path / "open",

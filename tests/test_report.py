@@ -14,9 +14,10 @@ from ddtp import words
 from ddtp.errors import DDTPError, Outcome
 from ddtp.fingerprint import Fingerprint
 from receiver import pdf, telling
+from receiver.watch import look
 from tests import builders
 from tests.lending import Lending, opened
-from tests.test_watch import accepted
+from tests.test_watch import accepted, revoke_package
 
 needs_poppler = pytest.mark.skipif(
     shutil.which("pdftotext") is None, reason="needs `apt install poppler-utils`"
@@ -95,6 +96,15 @@ async def test_the_same_case_gives_the_same_bytes_later(town: Lending) -> None:
     assert await telling.printed(town.home, made.id, "pt", attach=True) == first
     assert b"pdfaid:part>3" in first
     assert b"pdfaid:conformance>B" in first
+
+
+@needs_poppler
+async def test_a_withdrawal_since_stands_beside_the_outcome(town: Lending) -> None:
+    made, sent = await accepted(town)
+    await revoke_package(town, sent)
+    await look(town.home.desk)
+    text = text_of(await telling.printed(town.home, made.id, "en", attach=True))
+    assert text.index("Withdrawn by its provider since") < text.index("Received and checked by")
 
 
 @needs_poppler

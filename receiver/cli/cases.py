@@ -7,7 +7,6 @@ import click
 
 from ddtp.cli import console, exits, files, safe
 from ddtp.errors import ConflictError, MalformedError
-from ddtp.words import LANGUAGES
 from receiver.cli.group import HOME, listed, receiver, with_home
 
 if TYPE_CHECKING:
@@ -126,9 +125,8 @@ def export(*, home: Path | None, case: str, out: Path, is_open: bool) -> None:
     required=True,
     help="The PDF to write.",
 )
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Its language; yours when not given.")
 @click.option("--no-evidence", is_flag=True, help="Do not attach the evidence file.")
-def report(*, home: Path | None, case: str, out: Path, lang: str | None, no_evidence: bool) -> None:
+def report(*, home: Path | None, case: str, out: Path, no_evidence: bool) -> None:
     """Write a report on an accepted case as PDF: what was checked, and what the record says.
 
     It holds the record in the clear, and so does the evidence file that is attached to it.
@@ -137,10 +135,10 @@ def report(*, home: Path | None, case: str, out: Path, lang: str | None, no_evid
 
     if out.exists():
         raise ConflictError("cli.2", str(out))  # before the work
+    language = console().language
 
     async def make(opened: "Home") -> bytes:
         found = opened.desk.cases.resolve(case)
-        language = lang or console().language
         return await telling.printed(opened, found, language, attach=not no_evidence)
 
     files.write_secret(out, with_home(home, make))

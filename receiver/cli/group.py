@@ -69,6 +69,7 @@ def listed(home: Path | None, *, every: bool) -> None:
     rows = [telling.row(asked, matter) for asked, matter in found]
     text = "\n".join(
         f"{row['id']}  {row['state']:<12}  {telling.moment(asked.made_at)}  {safe(matter)}"
+        + (f"  ({console().say('receiver.mark_withdrawn')})" if asked.is_withdrawn else "")
         for row, (asked, matter) in zip(rows, found, strict=True)
     )
     fields = {"schema": "ddtp.receiver.cases/1", "cases": rows}
