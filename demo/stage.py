@@ -47,7 +47,7 @@ class Stage:
         Raises:
             NotAsToldError: It ended with another exit code than expected.
         """
-        process = await self._start(*words, "--json", "--no-input")
+        process = await self.start(*words, "--json", "--no-input")
         watching = None if beside is None else asyncio.ensure_future(beside(process.pid))
         out, err = await process.communicate()
         if watching is not None:
@@ -64,7 +64,7 @@ class Stage:
         Raises:
             NotAsToldError: It did not start.
         """
-        process = await self._start(room, "serve", "--home", room, log=self.folder / f"{room}.log")
+        process = await self.start(room, "serve", "--home", room, log=self.folder / f"{room}.log")
         self.serving[room] = process
         if process.stdout is None:
             raise StorageError("cli.3", "a server has no output")
@@ -92,9 +92,10 @@ class Stage:
         """End every server."""
         await asyncio.gather(*(self.stop(room) for room in list(self.serving)))
 
-    async def _start(
+    async def start(
         self, *words: str | Path, log: Path | None = None
     ) -> asyncio.subprocess.Process:
+        """Start a command and return its process; errors go into `log`, if there is one."""
         err = asyncio.subprocess.PIPE if log is None else log.open("ab")
         try:
             return await asyncio.create_subprocess_exec(
