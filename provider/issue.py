@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import shutil
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Final, Protocol, Self
 from ddtp import entry, record_type
 from ddtp.cli import files
 from ddtp.entry import Entry, Issued
-from ddtp.errors import ConflictError, DDTPError, Unanswered
+from ddtp.errors import ConflictError, DDTPError, StorageError, Unanswered
 from ddtp.evidence import Evidence
 from ddtp.fingerprint import Fingerprint
 from ddtp.keys import KeyID, Signer
@@ -51,6 +52,7 @@ FIRST_RETRY_SECONDS: Final = 1.0
 LAST_RETRY_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 60.0  # other processes leave packages behind as well
 KEEP_SECONDS: Final = 7 * 86_400
+SPARE_BYTES: Final = 16 * 2**20  # of the disk, which a document leaves alone
 _PIECE: Final = 2**20
 _KEY_ENDED: Final = ("network.8", "provider.13")
 
@@ -448,6 +450,9 @@ class Provider:
             place.touch()
             return
         self._documents.mkdir(mode=0o700, exist_ok=True)
+        free = shutil.disk_usage(self._documents).free
+        if free < size + SPARE_BYTES:
+            raise StorageError("provider.12", f"{free} bytes are free, {size} are needed")
         digest, found = hashlib.sha256(), 0
         with source.open("rb") as file, files.writing(place, force=True, mode=0o600) as copy:
             while piece := file.read(_PIECE):

@@ -161,6 +161,18 @@ async def test_source_5_refuses_a_document_that_changed_meanwhile(bank: Bank) ->
     assert not list((bank.path / "documents").iterdir())
 
 
+async def test_provider_12_keeps_no_document_that_the_disk_has_no_room_for(bank: Bank) -> None:
+    write(bank.path / "records")
+    found = bank.home.source.record("chan", "q1")
+    (document,) = found.record.documents
+    record = replace(found.record, documents=(replace(document, size=2**60),))
+    issuing = bank.home.provider.issue(
+        record, HOLDER, documents=found.documents, valid_seconds=DAY, key=None
+    )
+    assert await rule_of(issuing) == "provider.12"
+    assert not list((bank.path / "documents").iterdir())
+
+
 # --- issuing --------------------------------------------------------------------------------
 
 
