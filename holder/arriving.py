@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import os
 import secrets
-import shutil
 import threading
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -31,7 +30,7 @@ class Arriving:
 
     Raises:
         OSError: Nothing can be written there.
-        StorageError: vault.7.
+        StorageError: vault.3, somebody else is fetching it; vault.7.
     """
 
     def __init__(self, folder: Path, identity: str) -> None:
@@ -43,7 +42,11 @@ class Arriving:
         self.size = 0
         folder.mkdir(mode=0o700, exist_ok=True)
         earlier = sorted(folder.glob("*.age"), key=lambda path: path.stat().st_size)
+        for path in earlier:
+            with path.open("rb") as file:
+                _lock(file)
         self._file = os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600), "wb")
+        _lock(self._file)
         self._source, self._sink = pipe()
         self._sealer = threading.Thread(target=self._seal, daemon=True)
         self._sealer.start()
@@ -88,7 +91,9 @@ class Arriving:
     def discard(self) -> None:
         """Forget what has come."""
         self.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where somebody else has begun meanwhile
+            self._folder.rmdir()
 
     def close(self) -> None:
         """Let go of the file; what has come is there for the next try."""
@@ -127,6 +132,18 @@ class Arriving:
         self._sealer.join(timeout=1)
         cause = self._failure or error
         return StorageError("vault.7", cause.strerror or "it cannot be written")
+
+
+def _lock(file: BinaryIO) -> None:
+    """Lock a try for as long as its file is open: a crash lets go of it.
+
+    Raises:
+        StorageError: vault.3, it is of somebody who is still at it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StorageError("vault.3", "this document is being fetched already") from error
 
 
 def pipe() -> tuple[BinaryIO, BinaryIO]:

@@ -217,6 +217,13 @@ def test_the_longest_of_several_tries_is_gone_on_with(vault: Vault) -> None:
     assert len(arriving_files(vault)) == 1
 
 
+def test_vault_3_refuses_a_document_that_somebody_else_is_fetching(vault: Vault) -> None:
+    with contextlib.closing(vault.arriving(DIGEST)):
+        assert broken_rule(lambda: vault.arriving(DIGEST)) == "vault.3"
+    vault.arriving(DIGEST).discard()
+    assert not vault.is_arriving(DIGEST)
+
+
 def test_a_document_that_arrives_is_sealed(vault: Vault) -> None:
     assert CANARY not in left(vault, CANARY).read_bytes()
 
