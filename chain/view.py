@@ -342,7 +342,9 @@ class View:
                 [
                     Presented(
                         shown=shown,
-                        issued=await self._issued(shown, policy, refresh=as_of is None),
+                        issued=await self._issued(
+                            shown, _statement(shown), policy, refresh=as_of is None
+                        ),
                         granted=Absent.NOT_REGISTERED,
                         documents=found,
                         used=Absent.NOT_REGISTERED,
@@ -382,11 +384,12 @@ class View:
         asked = _opened(lambda: Request.open(request))
         presented = []
         for shown, found in zip(presentation.packages, documents, strict=True):
+            statement = _statement(shown)
             presented.append(
                 Presented(
                     shown=shown,
-                    issued=await self._issued(shown, policy, refresh=True),
-                    granted=await self._granted(shown, asked, policy),
+                    issued=await self._issued(shown, statement, policy, refresh=True),
+                    granted=await self._granted(shown, statement, asked, policy),
                     documents=found,
                     used=Absent.NOT_REGISTERED,
                 )
@@ -404,10 +407,12 @@ class View:
             session=session,
             heads=self._heads,
             anchored=self._anchored,
+            requests={} if asked is None else {request: asked},
         )
 
-    async def _issued(self, shown: Shown, policy: Policy, *, refresh: bool) -> Answer:
-        statement = _opened(lambda: Statement.open(shown.statement))
+    async def _issued(
+        self, shown: Shown, statement: Statement | None, policy: Policy, *, refresh: bool
+    ) -> Answer:
         if statement is None:
             return Unanswered("package.1", "the statement cannot be read")
         return await self.answer(
@@ -423,8 +428,9 @@ class View:
             refresh=refresh,
         )
 
-    async def _granted(self, shown: Shown, asked: Request | None, policy: Policy) -> Answer:
-        statement = _opened(lambda: Statement.open(shown.statement))
+    async def _granted(
+        self, shown: Shown, statement: Statement | None, asked: Request | None, policy: Policy
+    ) -> Answer:
         if asked is None or statement is None:
             return Unanswered("grant.1", "request or statement cannot be read")
         given = _opened(lambda: Grant.open(shown.grant, statement.holder))
@@ -729,6 +735,10 @@ def _opened(open_: Callable[[], T]) -> T | None:
         return open_()
     except DDTPError:
         return None
+
+
+def _statement(shown: Shown) -> Statement | None:
+    return _opened(lambda: Statement.open(shown.statement))
 
 
 def _names(leaf: bytes, fingerprint: Fingerprint, kind: int) -> bool:
