@@ -11,10 +11,11 @@ from ddtp.conviction import Conviction
 from ddtp.encoding import Encodable
 from ddtp.errors import ProofError
 from ddtp.fingerprint import Fingerprint
-from ddtp.keys import SigningKey
+from ddtp.keys import KeyID, SigningKey
 from tests import builders
 from tests.builders import LOG_KEY, NETWORK, NOW, ORIGIN, MemoryLog
 from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 MOST = 40
 # All that is in the tree from SPLIT on is another in the second one.
@@ -46,6 +47,12 @@ def by_inclusion(older: int, newer: int) -> Conviction:
 
 
 FOUND = by_inclusion(6, 20)
+
+
+@of_chapter("conviction")
+def test_vector(case: dict[str, str]) -> None:
+    data, key_id = bytes.fromhex(case["data"]), KeyID.parse(case["key"])
+    assert broken_rule(lambda: Conviction.decode(data).check_by(key_id)) == case["expect"]
 
 
 @pytest.mark.parametrize("size", range(4, MOST + 1, 2))

@@ -18,13 +18,22 @@ from ddtp import http, merkle, note
 from ddtp.conviction import Conviction
 from ddtp.errors import DDTPError, StorageError, Unanswered
 from ddtp.evidence import Evidence
+from ddtp.keys import KeyID
 from ddtp.network import Network
 from ddtp.note import Checkpoint
 from ddtp.web import Client, application, serve
-from ddtp.witness import SIZE_TYPE, Addition, KnownSizeError, decode_size, encode_size
+from ddtp.witness import (
+    SIZE_TYPE,
+    Addition,
+    KnownSizeError,
+    check_addition,
+    decode_size,
+    encode_size,
+)
 from tests.builders import LOG_KEY, NETWORK, NOW, ORIGIN, MemoryLog, key, log_row
-from tests.rules import malformed_rule
+from tests.rules import broken_rule, malformed_rule
 from tests.test_conviction import MOST, ONE, OTHER
+from tests.vectors import of_chapter
 
 NAME = "witness.example/0"
 KEY = key("witness 0")
@@ -89,6 +98,20 @@ async def witness(tmp_path: Path) -> AsyncIterator[Witness]:
 
 def convictions(folder: Path) -> list[Conviction]:
     return [Conviction.decode(path.read_bytes()) for path in sorted(folder.glob("*.ddtpcon"))]
+
+
+@of_chapter("witness")
+def test_vector(case: dict[str, str | None]) -> None:
+    key_id, known = KeyID.parse(str(case["key"])), case["known"]
+    before = None
+    if known is not None:
+        before = note.open_checkpoint(known.encode(), ORIGIN, key_id)
+
+    def judge() -> None:
+        asked = Addition.decode(str(case["body"]).encode())
+        check_addition(asked, note.open_checkpoint(asked.checkpoint, ORIGIN, key_id), before)
+
+    assert broken_rule(judge) == case["expect"]
 
 
 async def test_what_continues_is_cosigned(witness: Witness) -> None:
