@@ -36,10 +36,13 @@ def admit(known: Network, cards: Sequence[Card]) -> Network:
     witnesses = list(known.witnesses)
     for card in cards:
         check_card(card)
-        wanted = _with_member(wanted, card)
-        wanted = _with_log(wanted, card.log)
+        before = (wanted, tuple(witnesses))
+        same = [each for each in wanted.members if each.id == card.member.id]
+        wanted = _with_log(_with_member(wanted, card), card.log)
         if card.witness is not None:
             _add_witness(witnesses, card.witness)
+        if same and before != (wanted, tuple(witnesses)):
+            _check_signer(same[0], card)
     if tuple(witnesses) != known.witnesses:
         wanted = _with_witnesses(wanted, witnesses, None)
     return wanted
@@ -211,14 +214,12 @@ def _with_member(known: Network, card: Card) -> Network:
 
 
 def _check_update(old: Member, card: Card) -> None:
-    """Refuse a card that its member may not ask for, or that takes something back.
+    """Refuse a card that takes something of its member back.
 
     Raises:
-        TrustError: trust.8, not signed by a key in use; trust.3, a row is dropped or revived.
+        TrustError: trust.3, a row is dropped or revived; trust.8, a stranger signed it.
     """
-    in_use = [row.key for row in old.keys if not row.retired and not row.bounds]
-    if card.signer not in in_use:
-        raise TrustError("trust.8", f"no key in use of {old.id} signed this card")
+    _check_signer(old, card)
     new = card.member
     keys = {row.key: row for row in new.keys}
     for row in old.keys:
@@ -230,6 +231,17 @@ def _check_update(old: Member, card: Card) -> None:
     fresh = [row for row in new.keys if row.key not in {each.key for each in old.keys}]
     if any(row.retired or row.bounds for row in fresh):
         raise ConflictError("trust.3", f"{old.id}, a new key that has ended")
+
+
+def _check_signer(old: Member, card: Card) -> None:
+    """Refuse a card that no key in use of its member signed.
+
+    Raises:
+        TrustError: trust.8.
+    """
+    in_use = [row.key for row in old.keys if not row.retired and not row.bounds]
+    if card.signer not in in_use:
+        raise TrustError("trust.8", f"no key in use of {old.id} signed this card")
 
 
 def _with_log(known: Network, log: Log | None) -> Network:

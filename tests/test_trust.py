@@ -152,6 +152,28 @@ def test_trust_8_a_retired_key_changes_nothing_more(governor: Governor) -> None:
     assert len(newest.network.member(BANK.member.id).keys) == 3
 
 
+def test_trust_8_a_retired_key_brings_no_log(governor: Governor) -> None:
+    first = rotated(BANK.member, "bank 2")
+    admitted = governor.admit([BANK], NOW).admit([opened(first, "bank")], NOW)
+    with refused(TrustError, "trust.8"):
+        admitted.admit([opened(with_log(first), "bank")], NOW)
+    brought = admitted.admit([opened(with_log(first), "bank 2")], NOW)
+    assert brought.network.log("log.example/1").operator == BANK.member.id
+
+
+def test_trust_8_a_retired_key_moves_no_witness(governor: Governor) -> None:
+    admitted = governor.admit([witness_card(n) for n in range(4)], NOW)
+    card = witness_card(0)
+    member = rotated(card.member, "operator 0b")
+    admitted = admitted.admit([opened(member, "operator 0")], NOW)
+    assert card.witness is not None
+    moved = replace(member, witness=replace(card.witness, url="http://127.0.0.1:2"))
+    with refused(TrustError, "trust.8"):
+        admitted.admit([opened(moved, "operator 0")], NOW)
+    newest = admitted.admit([opened(moved, "operator 0b")], NOW).network
+    assert newest.witnesses[0].url == "http://127.0.0.1:2"
+
+
 def test_trust_8_a_compromised_key_changes_nothing_more(governor: Governor) -> None:
     admitted = governor.admit([with_log(BANK)], NOW)
     stolen = key("bank").key_id
