@@ -239,7 +239,7 @@ def test_colliding_array_keys_cost_nothing() -> None:
         {-1: 0},
         {True: 0},
         {1, 2},
-        object(),
+        range(2),
         "\ud800",
         [0, 1j],
     ],

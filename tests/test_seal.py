@@ -75,6 +75,7 @@ ARMORED = b"-----BEGIN AGE ENCRYPTED FILE-----\n"
         ARMORED,
         b"age-encryption.org/v2" + SEALED[21:],
     ],
+    ids=map(str, range(9)),
 )
 def test_seal_1_refuses_what_is_no_age_file_or_damaged(data: bytes) -> None:
     assert refused_by(lambda: seal.unseal(data, IDENTITY)) == "seal.1"
