@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from ddtp import record_type
 from ddtp.errors import MalformedError
 from ddtp.record import Record
-from provider.sources import camt
+from provider.sources import camt, xml
 from provider.sources.reading import Reading, Unbalanced
 from tests.vectors import VECTORS, over
 
@@ -226,3 +227,14 @@ def test_any_bytes_make_a_record_or_are_refused(junk: bytes, place: int) -> None
     data = file()
     with contextlib.suppress(MalformedError):
         camt.read(data[:place] + junk + data[place + len(junk) :], "s.xml", Reading())
+
+
+def test_a_text_of_many_pieces_is_read_in_time_that_grows_with_it() -> None:
+    def seconds(pieces: int) -> float:
+        begin = time.process_time()
+        xml.parse(b"<a>" + b"&amp;\n" * pieces + b"</a>", "s.xml")
+        return time.process_time() - begin
+
+    seconds(10_000)  # what is loaded at the first time
+    # Eight times the text takes some eight times as long; when joined piece by piece, 64 times.
+    assert seconds(160_000) < 30 * max(seconds(20_000), 0.005)

@@ -1,5 +1,6 @@
 """spec/record-types.md: types are data, and a record of a type is checked field by field."""
 
+import json
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -11,6 +12,7 @@ from ddtp.encoding import Value
 from ddtp.errors import DDTPError, MalformedError
 from ddtp.record import CLAIM, DOCUMENT, ROW, SECTION, Document, Part, Record
 from ddtp.record_type import RecordType
+from tests.vectors import VECTORS, over
 
 STATEMENT = record_type.find("bank-statement/1")
 ROWS: tuple[dict[str, Value], ...] = (
@@ -295,3 +297,63 @@ def test_an_item_is_as_sensitive_as_its_field(
 )
 def test_a_value_is_shown_in_words(kind: str, value: Value, language: str, words: str) -> None:
     assert record_type.in_words(kind, value, language) == words
+
+
+# Where a credit report has what Metro 2 says of an account; "" is the file's own bookkeeping.
+METRO_2 = {
+    **dict.fromkeys(("blockDescriptorWord", "recordDescriptorWord", "processingIndicator"), ""),
+    **dict.fromkeys(("timeStamp", "addressIndicator", "residenceCode", "countryCode"), ""),
+    "identificationNumber": "creditor",
+    "consumerAccountNumber": "number",
+    "portfolioType": "portfolio",
+    "accountType": "kind",
+    "ecoaCode": "role",
+    "accountStatus": "status",
+    "dateOpened": "opened",
+    "dateClosed": "closed",
+    "dateAccountInformation": "as_of",
+    "highestCredit": "highest",
+    "currentBalance": "balance",
+    "actualPaymentAmount": "paid",
+    "dateLastPayment": "last_payment",
+    "dateFirstDelinquency": "overdue_since",
+    "termsDuration": "duration",
+    "interestTypeIndicator": "interest",
+    "paymentHistoryProfile": "history",
+    "specialComment": "comment",
+    "complianceConditionCode": "dispute",
+}
+HOLDER = {
+    **dict.fromkeys(("surname", "firstName", "generationCode"), "name"),
+    **dict.fromkeys(("firstLineAddress", "secondLineAddress", "city", "state"), "address"),
+    "zipCode": "address",
+    "socialSecurityNumber": "identity",
+    "dateBirth": "born",
+    "telephoneNumber": "phone",
+}
+METRO_2_FILES = sorted((VECTORS / "records" / "metro2-credit").glob("unpacked*.json"))
+
+
+@over((path.name, path) for path in METRO_2_FILES)
+def test_a_credit_report_holds_what_metro_2_carries(case: Path) -> None:
+    kind = record_type.find("credit-report/1")
+    base = json.loads(case.read_text("utf-8"))["data"][0]["base"]
+    assert set(base) - set(METRO_2) - set(HOLDER) == set()
+    row: dict[str, Value] = {}
+    for name, value in base.items():
+        if column := METRO_2.get(name):
+            field = kind.tables["accounts"].columns[column].kind
+            held: dict[str, Value] = {
+                "money": ["USD", value],
+                "date": str(value)[:10],
+                "text": str(value),
+            }
+            row |= {column: held[field]} if value != "" else {}
+    claims: dict[tuple[str, ...], Value] = {("report", "day"): "2002-08-20"}
+    for name, claim in HOLDER.items():
+        before = str(claims.get(("holder", claim), ""))
+        text = str(base.get(name, ""))
+        claims["holder", claim] = text[:10] if claim == "born" else f"{before} {text}".strip()
+    parts = kind.tables["accounts"].parts([row], date(2002, 8, 20), date(2002, 8, 21))
+    kind.check(Record(type=kind.name, claims=claims, tables={"accounts": parts}, documents=()))
+    assert row["balance"] == ["USD", 2_233]

@@ -286,6 +286,7 @@ BROKEN = {
     "more-cells-than-columns": ("95.00", "95.00,7", "line 2: there are more cells"),
     "a-quote-that-is-open": ("Rent", '"Rent', "line 2: a quote is not closed"),
     "a-cell-that-is-too-long": ("Rent", "x" * 200_000, "line 2: a cell is too long"),
+    "a-line-that-is-too-long": ("95.00\n", "95.00" + "," * 1_000_000, "line 2: the line is too"),
     "cut-short": ("95.00\n", "95.00\n2025-02-0", "line 3: there is one cell only"),
     "an-entry-below-the-totals": (
         "95.00\n",

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping as AMapping
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final, Self, cast, get_origin
 
@@ -156,6 +156,7 @@ class Names:
 _APART: Final = ("credit", "debit")
 
 
+@lru_cache(maxsize=10_000)
 def key(name: str) -> str:
     """Return a column's name as it is compared: without spaces, case and width."""
     return "".join(unicodedata.normalize("NFKC", name).casefold().split())

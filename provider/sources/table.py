@@ -28,6 +28,7 @@ MEDIA_TYPE: Final = "text/csv"
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _MOST_ABOVE: Final = 60  # lines above the names of the columns
 _MOST_COLUMNS: Final = 200
+_MOST_LINE: Final = 1_000_000  # characters
 _END: Final = "\0"  # stands in no text that was decoded
 _GUARD: Final = re.compile('="([^"]*)"|\'([0-9]+)\'?')
 _CUT_SHORT: Final = re.compile("[0-9 :./年月日-]+")
@@ -102,6 +103,7 @@ def read(data: bytes, name: str, reading: Reading) -> tuple[Record, ...]:
 def _begins(whole: str, reading: Reading) -> tuple[Mapping, str, int] | None:
     """Return the mapping that fits, what stands between cells, and which row has the names."""
     lines = list(itertools.islice(io.StringIO(whole, newline=""), _MOST_ABOVE))
+    lines = list(itertools.takewhile(lambda line: len(line) <= _MOST_LINE, lines))
     best: tuple[Mapping, str, int] | None = None
     for delimiter in _DELIMITERS:
         for place, row in enumerate(_head(lines, delimiter)):
@@ -167,7 +169,7 @@ def _is_total(table: _Table, cell: str) -> bool:
 
 def _rows(whole: str, name: str, delimiter: str) -> Iterator[_Line]:
     """Yield every line of a file, cut into cells; a cell in quotes may hold line breaks."""
-    lines = itertools.chain(io.StringIO(whole, newline=""), ("\n", _END))
+    lines = itertools.chain(_lines(whole, name), ("\n", _END))
     reader = csv.reader(lines, delimiter=delimiter)
     number = 1
     while True:
@@ -183,6 +185,13 @@ def _rows(whole: str, name: str, delimiter: str) -> Iterator[_Line]:
         if row is None or any(_has_swallowed(each, delimiter) for each in row):
             raise MalformedError("source.13", f"{name}, line {here}: a quote is not closed")
         yield _Line(here, row)
+
+
+def _lines(whole: str, name: str) -> Iterator[str]:
+    for number, line in enumerate(io.StringIO(whole, newline=""), 1):
+        if len(line) > _MOST_LINE:
+            raise MalformedError("source.13", f"{name}, line {number}: the line is too long")
+        yield line
 
 
 def _has_swallowed(cell: str, delimiter: str) -> bool:
@@ -377,7 +386,7 @@ def _cell(line: _Line, places: Sequence[int], chosen: Mapping) -> str:
 def _plain(cell: str) -> str:
     """Return a cell without spaces about it, and without what keeps a table program from it."""
     cell = cell.strip()
-    guarded = _GUARD.fullmatch(cell)
+    guarded = _GUARD.fullmatch(cell) if cell.startswith(("=", "'")) else None
     return next(filter(None, guarded.groups()), "").strip() if guarded is not None else cell
 
 
