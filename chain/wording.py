@@ -166,8 +166,13 @@ def finding_in_words(found: Finding, *, contents: bool) -> str:
     name, said, below = _outcome_name(found), found.text, []
     if found.verdict is not None:
         told = verdict.explain(found.verdict, console().language)
-        name, said = told.name, f"{told.headline}: {told.line}"
-        below += [f"{group.name}: {group.sentence}" for group in told.groups]
+        line, groups = told.line, told.groups
+        if found.kind == "presentation":
+            # There is a consent in it, of which only its receiver can judge.
+            line = console().say("cli.presentation_alone")
+            groups = tuple(each for each in groups if each.result != "not_applicable")
+        name, said = told.name, f"{told.headline}: {line}"
+        below += [f"{group.name}: {group.sentence}" for group in groups]
         below += told.notices
         if contents:
             below += [line for each in found.contents for line in _record_lines(each)]

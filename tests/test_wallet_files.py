@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from chain.check import BASES, check
 from chain.view import View
+from chain.wording import finding_in_words
 from ddtp import http, seal
 from ddtp.cli import beside
 from ddtp.errors import DDTPError, Outcome, Unanswered
@@ -368,4 +369,7 @@ async def test_a_presentation_as_a_file_is_checked_as_far_as_it_opens(
     view.close()
     assert (closed.kind, closed.exit) == ("sealed", 5)
     assert (opened_.kind, opened_.outcome) == ("presentation", Outcome.VERIFIED)
+    said = finding_in_words(opened_, contents=True)
+    assert "No consent was presented" not in said
+    assert CANARY in said
     assert PDF[:8] not in (tmp_path / "answer.ddtpres").read_bytes()
