@@ -142,7 +142,7 @@ def _desk(home: Home, folder: Path, pool: ProcessPoolExecutor) -> Desk:
         out=folder / "out",
         valid_days=90,
         pool=pool,
-        clock=lambda: int(time.time()),
+        clock=home.clock,
     )
 
 

@@ -151,6 +151,7 @@ class Home:
     keys: Keys
     offers: Offers
     accounts: Accounts
+    clock: Callable[[], int]
 
     @classmethod
     async def open(
@@ -219,6 +220,7 @@ class Home:
             keys=issuer.keys,
             offers=offers,
             accounts=Accounts(store, clock=clock),
+            clock=clock,
         )
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ wallet redeems it. Nothing on a page or in an answer may be kept by a browser or
 import asyncio
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Final
@@ -42,6 +43,7 @@ from provider.accounts import SESSION_SECONDS, Session
 from provider.home import Home
 from provider.offers import OFFER_SECONDS, decode_code
 from provider.records import Offerable
+from provider.store import REPLACED, Taken
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ OFFER_LINK: Final = Route("offer-link", "GET", "/offer", "", HTML, 0)
 
 COOKIE: Final = "ddtp_session"
 _PAGES: Final = Path(__file__).parent / "pages"
+MOST_TAKEN: Final = 50
 _BEARER: Final = "Bearer "
 
 
@@ -135,7 +138,24 @@ class Portal:
             {"name": each.name, "title": each.title, "type": self._type_label(each, spoken)}
             for each in await self._offerable(session)
         ]
-        return self.pages.page(request, "records.html", session=session, records=found)
+        taken = [
+            {
+                "title": each.title,
+                "type": self._type_label(each, spoken),
+                "issued": _day(each.issued_at),
+                "expires": _day(each.expires_at),
+                "state": self._state(each),
+            }
+            for each in self.home.store.taken(session.customer, MOST_TAKEN)
+        ]
+        return self.pages.page(
+            request,
+            "records.html",
+            session=session,
+            records=found,
+            taken=taken,
+            keep_days=self.home.settings.keep_days,
+        )
 
     async def sign_in_page(self, request: Request) -> StreamResponse:
         """Ask who the customer is: GET /sign-in."""
@@ -210,7 +230,13 @@ class Portal:
                 log.warning("record refused", extra={"rule": each.refused.rule})
         return [each for each in every if each.refused is None]
 
-    def _type_label(self, each: Offerable, spoken: str) -> str:
+    def _state(self, each: Taken) -> str:
+        """Return the word for what became of what a customer took."""
+        if each.reason is not None:
+            return "replaced" if each.reason == REPLACED else "withdrawn"
+        return "over" if self.home.clock() >= each.expires_at else "in_force"
+
+    def _type_label(self, each: Offerable | Taken, spoken: str) -> str:
         return record_type.find(each.type, self.home.settings.types).labels[spoken]
 
     def _session(self, request: Request) -> Session:
@@ -250,6 +276,10 @@ def qr(link: str) -> str:
         light="#fff",
     )
     return drawn.getvalue().decode()
+
+
+def _day(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).date().isoformat()
 
 
 def _sha256(request: Request) -> bytes:

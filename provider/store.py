@@ -98,6 +98,21 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What a customer took by an offer.
+
+    Attributes:
+        reason: Why it is revoked, or will be; None while it stands.
+    """
+
+    title: str
+    type: str
+    issued_at: int
+    expires_at: int
+    reason: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Booked:
     """What of a package can be held against a log."""
 
@@ -162,6 +177,11 @@ _NEWEST: Final = f"SELECT {_PACKAGE} FROM packages ORDER BY issued_at DESC, rowi
 _BEGINNING: Final = f"SELECT {_PACKAGE} FROM packages WHERE fingerprint BETWEEN ? AND ? LIMIT 10"  # noqa: S608
 _WAITING: Final = "SELECT count(*) FROM packages WHERE author = ? AND evidence IS NULL"
 _SIGNED_BY: Final = f"SELECT {_PACKAGE} FROM packages WHERE author = ? ORDER BY rowid"  # noqa: S608
+_TAKEN: Final = """
+SELECT offers.title, packages.type, issued_at, packages.expires_at, reason
+FROM offers JOIN packages ON packages.key = 'offer:' || offers.offer
+WHERE customer = ? ORDER BY issued_at DESC LIMIT ?
+"""
 _PROVEN: Final = "UPDATE packages SET evidence = ?, place = ? WHERE fingerprint = ?"
 _REPLACED: Final = f"""
 UPDATE packages SET reason = {REPLACED} WHERE reason IS NULL AND fingerprint =
@@ -247,6 +267,10 @@ class Store:
         blanks = ", ".join("?" * len(keys))
         query = f"SELECT {_KEPT} FROM packages WHERE key IN ({blanks})"  # noqa: S608
         return {found[0]: Kept(*found) for found in self._reader.execute(query, keys)}
+
+    def taken(self, customer: str, most: int) -> list[Taken]:
+        """Return what a customer took by offers that are kept, the newest first."""
+        return [Taken(*found) for found in self._reader.execute(_TAKEN, (customer, most))]
 
     def booked(self, fingerprint: bytes) -> Booked | None:
         """Return what a log can be asked about a package."""

@@ -75,7 +75,7 @@ def desk_of(bank: Bank, pool: ThreadPoolExecutor) -> Desk:
         out=bank.town.folder / "out",
         valid_days=30,
         pool=pool,
-        clock=bank.town.clock,
+        clock=home.clock,
     )
 
 

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
-from ddtp import entry, possession
+from ddtp import entry, possession, web
 from ddtp.errors import Outcome, Unanswered
 from ddtp.package import Statement
 from ddtp.policy import Policy
@@ -16,6 +17,7 @@ from ddtp.words import verdict as words
 from provider.basis import OWN_RECORD, Basis, basis_of
 from provider.home import Home
 from provider.offers import decode_code
+from provider.server import app
 from tests.bank import HOLDER, OTHER, Bank, ddtp, open_bank, plain, rule_of, write
 from tests.rules import broken_rule
 from tests.test_offers import OTHER_KEY, prove
@@ -129,6 +131,39 @@ async def test_a_package_is_replaced_by_command(bank: Bank, tmp_path: Path) -> N
     assert (await ddtp(bank, "show", digits))[1]["reason"] == "replaced"
     code, told, _ = await ddtp(bank, "reissue", digits, "chan", "q1", "--yes")
     assert (code, told["rule"]) == (6, "provider.17")
+
+
+@pytest.mark.parametrize(
+    ("reason", "days", "words_"),
+    [
+        (None, 0, "In force"),
+        (1, 0, "Replaced"),
+        (2, 0, "Withdrawn"),
+        (None, 400, "No longer valid"),
+    ],
+)
+async def test_a_customer_sees_what_became_of_what_he_took(
+    bank: Bank, reason: int | None, days: int, words_: str
+) -> None:
+    write(bank.path / "records")
+    await bank.home.accounts.add("chan", "a passphrase of some words")
+    link, _ = await bank.home.offers.make("chan", "q1")
+    code = decode_code(link.partition("#")[2])
+    offer = possession.offer_id(code)
+    shown = prove(bank.home.offers.show(offer), OTHER_KEY, bank.town.clock())
+    package = await bank.home.offers.redeem(offer, Redemption(code=code, possession=shown))
+    if reason is not None:
+        await bank.home.provider.revoke(package.fingerprint, reason)
+    bank.town.advance(days * DAY)
+    fields = {"customer": "chan", "passphrase": "a passphrase of some words"}
+    async with (
+        web.serve(app(bank.home)) as server,
+        aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser,
+        browser.post(f"{server.url}/sign-in", data=fields) as answer,
+    ):
+        page = await answer.text()
+    assert "What you have taken" in page
+    assert f"<strong>{words_}</strong>" in page
 
 
 async def test_two_commands_into_one_file_issue_once(bank: Bank) -> None:

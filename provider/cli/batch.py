@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -180,7 +179,7 @@ def _desk(home: "Home", out: Path, documents: Path, pool: "Executor") -> "Desk":
         out=out,
         valid_days=home.settings.valid_days,
         pool=pool,
-        clock=lambda: int(time.time()),
+        clock=home.clock,
     )
 
 
