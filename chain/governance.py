@@ -221,6 +221,9 @@ def publish(home: Path, draft: Path) -> Network:
             before = _before(home, statements)
             pinned = network.first(statements[0]) if before is None else before
             newest = network.walk(pinned, statements)
+            # What we have stays as it is, with its signatures; an older file brings nothing.
+            ours = _read(home / NETWORK) if (home / NETWORK).exists() else ()
+            statements = (*ours, *statements[len(ours) :])
         except TrustError as error:
             if error.rule == "network.2":
                 raise TrustError("trust.6", error.detail) from error

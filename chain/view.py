@@ -91,6 +91,7 @@ class View:
         self._anchors = _read_anchors(folder) if anchors is None else tuple(anchors)
         self._anchored: dict[str, dict[int, bytes]] = {}
         self._flushing: asyncio.TimerHandle | None = None
+        self._warned = 0
 
     @staticmethod
     def create(folder: Path, network_file: bytes, source: str) -> None:
@@ -149,7 +150,9 @@ class View:
     async def refresh(self) -> Network:
         """Look for newer statements at the source; whatever keeps us from it, the old ones hold."""
         newest = await self._refresh()
-        if self._network.days_left(self._clock()) <= network.WARN_DAYS:
+        today = self._clock() // 86_400
+        if newest.days_left(self._clock()) <= network.WARN_DAYS and today != self._warned:
+            self._warned = today  # once a day, however often we look
             log.warning("the network statement expires soon", extra={"rule": "network.5"})
         return newest
 

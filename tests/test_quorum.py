@@ -466,6 +466,29 @@ async def test_a_witness_that_claims_too_much_stops_nobody(watch: Watch, tmp_pat
         await asyncio.to_thread(log.close)
 
 
+async def test_lines_of_strangers_are_left_out(watch: Watch, tmp_path: Path) -> None:
+    """A witness of others may answer with several lines, of which one is what we asked for."""
+    signer, stranger = key("other software"), key("stranger")
+
+    async def add(request: Request) -> Response:
+        asked = Addition.decode(await body(request, limit=100_000))
+        now = int(time.time())
+        both = note.cosign(asked.checkpoint, "stranger.example/1", stranger, now)
+        both = note.cosign(both, "witness.example/3", signer, now)
+        return reply(b"".join(line.encode().encode() for line in note.parse(both).signatures[1:]))
+
+    async with serve(application({http.ADD_CHECKPOINT: add})) as server:
+        row = replace(watch.row(3), key=signer.key_id, url=server.url)
+        gone = replace(watch.row(0), url=f"http://127.0.0.1:{free_port()}")
+        rows = (gone, *watch.network.witnesses[1:3], row)
+        made = Running(watch, tmp_path, replace(watch.network, witnesses=rows))
+        log = await made.open()
+        (found,) = await made.append(log, "one")
+        assert made.level(found) is Level.WITNESSED
+        assert b"stranger" not in await log.checkpoint()
+        await asyncio.to_thread(log.close)
+
+
 @pytest.mark.parametrize("seconds", [-86_400, 86_400])
 async def test_a_line_of_another_time_does_not_count(
     watch: Watch, tmp_path: Path, seconds: int

@@ -100,6 +100,30 @@ def convictions(folder: Path) -> list[Conviction]:
     return [Conviction.decode(path.read_bytes()) for path in sorted(folder.glob("*.ddtpcon"))]
 
 
+# The example of C2SP tlog-witness.
+EXAMPLE = """\
+old 20852014
+PlRNCrwHpqhGrupue0L7gxbjbMiKA9temvuZZDDpkaw=
+jrJZDmY8Y7SyJE0MWLpLozkIVMSMZcD5kvuKxPC3swk=
+5+pKlUdi2LeF/BcMHBn+Ku6yhPGNCswZZD1X/6QgPd8=
+/6WVhPs2CwSsb5rYBH5cjHV/wSmA79abXAwhXw3Kj/0=
+
+example.com/behind-the-sofa
+20852163
+CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
+
+\N{EM DASH} example.com/behind-the-sofa \
+Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
+""".encode()
+
+
+def test_the_example_of_c2sp_is_read_and_written() -> None:
+    asked = Addition.decode(EXAMPLE)
+    shown = Checkpoint.decode(note.parse(asked.checkpoint).text)
+    assert (asked.old, len(asked.path), shown.size) == (20_852_014, 4, 20_852_163)
+    assert asked.encode() == EXAMPLE
+
+
 @of_chapter("witness")
 def test_vector(case: dict[str, str | None]) -> None:
     key_id, known = KeyID.parse(str(case["key"])), case["known"]
