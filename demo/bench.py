@@ -234,6 +234,13 @@ def chain(seconds: float, entries: int | None = None) -> Iterator[Figure]:
     return bench_chain.chain(seconds, entries or bench_log.ENTRIES)
 
 
+def anchor(seconds: float) -> Iterator[Figure]:
+    """Measure what an anchor costs; it starts a chain of its own."""
+    from demo import bench_anchor
+
+    return bench_anchor.anchor(seconds)
+
+
 def quorum(seconds: float) -> Iterator[Figure]:
     """Measure witnesses; it imports the registry's servers, which the other figures do without."""
     from demo import bench_quorum
@@ -258,9 +265,12 @@ FIGURES: Final[Mapping[str, Measure]] = {
     "log": log,
     "chain": chain,
     "quorum": quorum,
+    "anchor": anchor,
 }
 SIZED: Final = ("log", "chain")
 """The figures that depend on how long a log is."""
+EXTRA: Final = ("anchor",)
+"""The figures that need more than the core has."""
 NAMED: Final = ("documents",)
 """The figures that are measured only when they are named."""
 

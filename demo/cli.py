@@ -15,7 +15,13 @@ from ddtp.cli import Command, console, exits, print_out
     type=click.Path(path_type=Path, file_okay=False),
     help="Only write the demo's records into this folder of a provider.",
 )
-def demo(keep: bool, records: Path | None) -> int:
+@click.option(
+    "--chain",
+    "node",
+    type=click.Choice(["anvil"]),
+    help="Play another story instead: two logs, anchored on a chain of this machine.",
+)
+def demo(keep: bool, records: Path | None, node: str | None) -> int:
     """Play the whole transfer on this machine, with its attacks.
 
     A log, a provider and a receiver are served on loopback, a wallet is made, and a bank
@@ -27,16 +33,28 @@ def demo(keep: bool, records: Path | None) -> int:
       ddtp demo
       ddtp demo --keep        look at the folder afterwards
       ddtp demo --json        one object a line
+      ddtp demo --chain anvil two logs, anchored on a chain
       ddtp demo --records bank/records
     """
     import asyncio
 
-    from demo.play import play
+    from demo.play import SCENES, play
 
     if records is not None:
         return _write_records(records)
+    if node is None:
+        return asyncio.run(play(console(), SCENES, keep=keep))
 
-    return asyncio.run(play(console(), keep=keep))
+    import tempfile
+
+    from demo import border
+    from demo.anvil import FISCO, anvil
+
+    with (
+        tempfile.TemporaryDirectory(prefix="ddtp-chain-") as folder,
+        anvil(Path(folder), (*FISCO, "--block-time", "1")) as url,
+    ):
+        return asyncio.run(play(console(), border.scenes(url), keep=keep))
 
 
 def _write_records(folder: Path) -> int:
@@ -71,7 +89,8 @@ def bench(figures: tuple[str, ...], seconds: float, entries: int | None, mib: in
     """Measure what it costs, beside what this machine can do in the same run.
 
     `documents` is measured only when it is named: it carries a large file through a provider,
-    a wallet and a receiver, which takes a while and five times its size on the disk.
+    a wallet and a receiver, which takes a while and five times its size on the disk. So is
+    `anchor`: it needs the libraries for chains, and the node anvil.
 
     \b
     Examples:
@@ -81,14 +100,14 @@ def bench(figures: tuple[str, ...], seconds: float, entries: int | None, mib: in
       ddtp bench documents --mib 256          1024 take a minute and five GiB of disk
       ddtp bench --json       one object a line: name, value, unit, limit, ratio
     """
-    from demo.bench import FIGURES, NAMED, SIZED, documents
+    from demo.bench import EXTRA, FIGURES, NAMED, SIZED, documents
 
     every = (*FIGURES, *NAMED)
     unknown = [name for name in figures if name not in every]
     if unknown:
         raise click.UsageError(f"there is no figure {unknown[0]!r}; there are {', '.join(every)}")
     missed = False
-    for name in figures or FIGURES:
+    for name in figures or [each for each in FIGURES if each not in EXTRA]:
         sized = {"entries": entries} if name in SIZED else {}
         found = documents(mib) if name in NAMED else FIGURES[name](seconds, **sized)
         for figure in found:

@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -72,8 +72,11 @@ class Story:
     transfer: str = ""
 
 
-async def play(console: Console, *, keep: bool) -> int:
-    """Play every scene in a temporary folder; 0 only if each line came out as told."""
+Scene = Callable[[Story], Awaitable[None]]
+
+
+async def play(console: Console, scenes: Sequence[Scene], *, keep: bool) -> int:
+    """Play scenes in a temporary folder; 0 only if each line came out as told."""
     folder = Path(tempfile.mkdtemp(prefix="ddtp-demo-"))
     lines = 0
 
@@ -90,7 +93,7 @@ async def play(console: Console, *, keep: bool) -> int:
     begin = time.monotonic()
     story = Story(stage=Stage(folder), say=say)
     try:
-        for scene in SCENES:
+        for scene in scenes:
             await scene(story)
     except NotAsToldError as error:
         console.notice(f"ddtp: error: the story went another way: {error}")
@@ -136,7 +139,7 @@ async def _network_is_made(story: Story) -> None:
     story.say("chain", f"serves an empty log at http://127.0.0.1:{log}")
 
 
-async def _wallet_is_made(story: Story) -> None:
+async def wallet_is_made(story: Story) -> None:
     """The holder makes a wallet."""
     await story.stage.ddtp(
         *("wallet", "init", *WALLET, "--network", NETWORK, "--words-file", "words.txt")
@@ -150,9 +153,9 @@ async def _record_is_issued(story: Story) -> None:
     name = sandbox.write_records(stage.folder / "provider" / "records", date.today())  # noqa: DTZ011 - a bank's day is its own
     offered = await stage.ddtp("provider", "issue", sandbox.CUSTOMER, name, "--home", "provider")
     story.say("provider", "offers a bank statement of six months: a link for one wallet")
-    got = await stage.ddtp("wallet", "collect", _text(offered, "link"), *WALLET)
-    _expect(got, "outcome", "verified")
-    story.record = _text(got, "id")
+    got = await stage.ddtp("wallet", "collect", text(offered, "link"), *WALLET)
+    expect(got, "outcome", "verified")
+    story.record = text(got, "id")
     await stage.ddtp("wallet", "export", story.record, *WALLET, "--out", "out")
     size = (stage.folder / PACKAGE).stat().st_size
     what = f"collected it with its PDF ({size // 1024} KiB, bound to a key of its own)"
@@ -162,7 +165,7 @@ async def _record_is_issued(story: Story) -> None:
 async def _consent_is_given(story: Story) -> None:
     """The receiver asks, the holder chooses and sends, the receiver decides."""
     stage = story.stage
-    story.request, story.case = await _ask(story)
+    story.request, story.case = await ask(story)
     story.say("receiver", "asks for a home loan: account, closing balance, six whole months")
     months = sandbox.months(date.today())  # noqa: DTZ011 - as above
     rows = f"{months[0]:%Y-%m}..{months[-1]:%Y-%m}"
@@ -170,8 +173,8 @@ async def _consent_is_given(story: Story) -> None:
     sent = await stage.ddtp(
         "wallet", "share", story.request, *WALLET, "--rows", rows, "--documents", "--yes"
     )
-    _expect(sent, "state", "verified")
-    story.transfer = _text(sent, "id")
+    expect(sent, "state", "verified")
+    story.transfer = text(sent, "id")
     milliseconds = 1000 * (time.perf_counter() - begin)
     await _expect_case(story, story.case, "verified")
     what = f"consents and sends, sealed; the receiver checks and signs ({milliseconds:.0f} ms)"
@@ -183,8 +186,8 @@ async def _changed_digit(story: Story) -> None:
     source = story.stage.folder / PACKAGE
     changed = Path("changed.ddtp")
     (story.stage.folder / changed).write_bytes(_with_another_balance(source.read_bytes()))
-    told = await _verify(story, changed, expect=exits.NEGATIVE)
-    _expect(told, "outcome", "not_verified")
+    told = await verify(story, changed, expect=exits.NEGATIVE)
+    expect(told, "outcome", "not_verified")
     story.say("attack", "changed one digit of the balance in the file", NOT_VERIFIED)
 
 
@@ -208,12 +211,12 @@ async def _replay(story: Story) -> None:
 async def _log_is_down(story: Story) -> None:
     """The log is stopped in the middle of another transfer."""
     stage = story.stage
-    story.second, _ = await _ask(story)
+    story.second, _ = await ask(story)
     await stage.stop("chain")
     await stage.ddtp(*("wallet", "share", story.second, *WALLET, "--yes"), expect=exits.UNDECIDED)
     story.say("attack", "stopped the log in the middle of another transfer", COULD_NOT_CHECK)
-    told = await _verify(story, PACKAGE, "--offline")
-    _expect(told, "outcome", "verified")
+    told = await verify(story, PACKAGE, "--offline")
+    expect(told, "outcome", "verified")
     story.say("anybody", "checks the file by the evidence in it, without any server", VERIFIED)
 
 
@@ -222,7 +225,7 @@ async def _log_is_back(story: Story) -> None:
     stage = story.stage
     await stage.serve("chain")
     sent = await stage.ddtp("wallet", "share", story.second, *WALLET, "--yes")
-    _expect(sent, "state", "verified")
+    expect(sent, "state", "verified")
     story.say("wallet", "the log is back: the same command goes on, nothing was lost", VERIFIED)
 
 
@@ -230,7 +233,7 @@ async def _consent_is_withdrawn(story: Story) -> None:
     """The holder withdraws, the receiver erases and signs that it did."""
     taken = await story.stage.ddtp("wallet", "withdraw", story.transfer, *WALLET, "--yes")
     [transfer] = cast("list[Document]", taken["transfers"])
-    _expect(transfer, "state", "withdrawn")
+    expect(transfer, "state", "withdrawn")
     await _expect_case(story, story.case, "withdrawn")
     story.say("wallet", "withdraws the first consent; the receiver erased it and signed that")
 
@@ -241,8 +244,8 @@ async def _package_is_revoked(story: Story) -> None:
     await story.stage.ddtp(
         *("provider", "revoke", fingerprint, "--home", "provider", "--reason", "error", "--yes")
     )
-    told = await _verify(story, PACKAGE, expect=exits.NEGATIVE)
-    _expect(told, "outcome", "not_verified")
+    told = await verify(story, PACKAGE, expect=exits.NEGATIVE)
+    expect(told, "outcome", "not_verified")
     story.say("provider", "withdraws the statement, and whoever checks it sees that", NOT_VERIFIED)
 
 
@@ -260,9 +263,9 @@ async def _what_the_chain_saw(story: Story) -> None:
     story.say("chain", f"saw {len(seen)} entries, {size} bytes, no names, no amounts: {kinds}")
 
 
-SCENES: Final[tuple[Callable[[Story], Awaitable[None]], ...]] = (
+SCENES: Final[tuple[Scene, ...]] = (
     _network_is_made,
-    _wallet_is_made,
+    wallet_is_made,
     _record_is_issued,
     _consent_is_given,
     _changed_digit,
@@ -275,15 +278,15 @@ SCENES: Final[tuple[Callable[[Story], Awaitable[None]], ...]] = (
 )
 
 
-async def _ask(story: Story) -> tuple[str, str]:
+async def ask(story: Story) -> tuple[str, str]:
     """Return link and id of a new request."""
     asked = await story.stage.ddtp(
         "receiver", "request", "new", "mortgage", "--home", "receiver", "--matter", MATTER
     )
-    return _text(asked, "link"), _text(asked, "id")
+    return text(asked, "link"), text(asked, "id")
 
 
-async def _verify(story: Story, file: Path, *options: str, expect: int = exits.OK) -> Document:
+async def verify(story: Story, file: Path, *options: str, expect: int = exits.OK) -> Document:
     """Return what `ddtp verify` says of one file."""
     told = await story.stage.ddtp("verify", file, "--network", NETWORK, *options, expect=expect)
     [one] = cast("list[Document]", told["files"])
@@ -298,12 +301,14 @@ async def _expect_case(story: Story, case: str, state: str) -> None:
         raise NotAsToldError(f"the receiver's case is {found}, not {state}")
 
 
-def _expect(answer: Document, name: str, value: object) -> None:
+def expect(answer: Document, name: str, value: object) -> None:
+    """Go on only if a command's answer says so."""
     if answer.get(name) != value:
         raise NotAsToldError(f"{name} is not {value!r} in {answer}")
 
 
-def _text(answer: Document, name: str) -> str:
+def text(answer: Document, name: str) -> str:
+    """Return a text of a command's answer."""
     value = answer.get(name)
     if not isinstance(value, str):
         raise NotAsToldError(f"there is no {name} in {answer}")

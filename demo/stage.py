@@ -28,7 +28,7 @@ class Stage:
     """A folder with everybody's homes, and the servers that run.
 
     Attributes:
-        serving: The process of each room that is served.
+        serving: The process of each home that is served.
     """
 
     folder: Path
@@ -58,14 +58,19 @@ class Stage:
             raise NotAsToldError(f"ddtp {command}\nended with {process.returncode}: {told}")
         return cast("Document", json.loads(out)) if out.strip() else {}
 
-    async def serve(self, room: str) -> None:
+    async def serve(self, room: str, home: str | None = None) -> None:
         """Start a room's server and wait until it says where it is.
+
+        Args:
+            home: Its folder, if that is not called as the room.
 
         Raises:
             NotAsToldError: It did not start.
         """
-        process = await self.start(room, "serve", "--home", room, log=self.folder / f"{room}.log")
-        self.serving[room] = process
+        home = home or room
+        told_in = self.folder / f"{home}.log"
+        process = await self.start(room, "serve", "--home", home, log=told_in)
+        self.serving[home] = process
         if process.stdout is None:
             raise StorageError("cli.3", "a server has no output")
         try:
@@ -73,12 +78,12 @@ class Stage:
         except TimeoutError:
             line = b""
         if b"http://" not in line:
-            told = (self.folder / f"{room}.log").read_text(errors="replace").strip()
+            told = told_in.read_text(errors="replace").strip()
             raise NotAsToldError(f"ddtp {room} serve did not start: {told}")
 
-    async def stop(self, room: str) -> None:
-        """End a room's server, and wait until it is gone."""
-        process = self.serving.pop(room, None)
+    async def stop(self, home: str) -> None:
+        """End the server of a home, and wait until it is gone."""
+        process = self.serving.pop(home, None)
         if process is None or process.returncode is not None:
             return
         process.terminate()
@@ -90,7 +95,7 @@ class Stage:
 
     async def close(self) -> None:
         """End every server."""
-        await asyncio.gather(*(self.stop(room) for room in list(self.serving)))
+        await asyncio.gather(*(self.stop(home) for home in list(self.serving)))
 
     async def start(
         self, *words: str | Path, log: Path | None = None
