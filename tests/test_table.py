@@ -233,6 +233,13 @@ def test_western_words_are_known_where_only_one_charset_fits() -> None:
     assert record.tables["transactions"][0].rows[0]["text"] == "Chá açúcar e pão"
 
 
+@pytest.mark.parametrize("charset", ["gb18030", "cp1252", "utf-16-le"])
+def test_a_charset_that_is_told_is_for_what_is_not_utf_8(charset: str) -> None:
+    text = CHINESE if charset == "gb18030" else PLAIN.replace("Rent", "Préço")
+    told = Reading(charset=charset)
+    assert one(text.encode(charset), told).tables == one(text).tables == one(text, told).tables
+
+
 def test_a_charset_that_is_told_is_used() -> None:
     record = one(PLAIN.replace("Rent", "Café").encode("cp1252"), Reading(charset="cp1252"))
     assert record.tables["transactions"][0].rows[0]["text"] == "Café"

@@ -32,13 +32,13 @@ def decode(
     Args:
         data: The whole file.
         where: Its name.
-        charset: What it is said to be in, empty when it should be found.
+        charset: What it is said to be in where it is not UTF-8, empty when it should be found.
         fits: Whether the reader finds in a text what it looks for.
 
     Raises:
         MalformedError: source.10, it is not text, or the charset has to be told.
     """
-    text = _strict(data, where, charset) if charset else _found(data, where, fits)
+    text = _decoded(data, where, charset, fits)
     nul = text.find("\0")
     if nul >= 0:
         raise MalformedError(
@@ -61,10 +61,20 @@ def is_charset(name: str) -> bool:
         return False
 
 
+def _decoded(data: bytes, where: str, charset: str, fits: Callable[[str], bool] | None) -> str:
+    for mark, marked in _MARKS:
+        if data.startswith(mark):
+            return _strict(data.removeprefix(mark), where, marked)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return _strict(data, where, charset) if charset else _found(data, where, line, fits)
+    # A charset of two bytes a character looks like UTF-8 with NULs.
+    return _strict(data, where, charset) if charset and "\0" in text else text
+
+
 def _strict(data: bytes, where: str, charset: str) -> str:
-    for mark, _ in _MARKS:
-        if codecs.lookup(charset).name == "utf-8" and data.startswith(mark):
-            data = data.removeprefix(mark)
     try:
         return data.decode(charset)
     except UnicodeDecodeError as error:
@@ -72,14 +82,8 @@ def _strict(data: bytes, where: str, charset: str) -> str:
         raise MalformedError("source.10", f"{where}, line {line}: this is not {charset}") from error
 
 
-def _found(data: bytes, where: str, fits: Callable[[str], bool] | None) -> str:
-    for mark, charset in _MARKS:
-        if data.startswith(mark):
-            return _strict(data.removeprefix(mark), where, charset)
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+def _found(data: bytes, where: str, line: int, fits: Callable[[str], bool] | None) -> str:
+    """Return the text in the only charset that fits; line is the first that is not UTF-8."""
     if kind_of(data) not in ("text", "something unknown", "XML"):
         raise MalformedError("source.10", f"{where}: this looks like {kind_of(data)}")
     texts = []
