@@ -4,6 +4,8 @@ The server may be the log's own or a relay of it, which answers fewer calls. Wha
 it from answering as a log would, is `Unanswered`: an outage is no refusal.
 """
 
+from collections.abc import Mapping
+
 from chain.registry import Reach, Registry
 from ddtp import encoding, http, submission
 from ddtp.encoding import Value
@@ -123,11 +125,17 @@ class RemoteLog:
         return Unanswered("log.2", f"{self._origin} answered what is none: {detail}")
 
 
-def reach(client: Client) -> Reach:
-    """Return how an institution reaches a log: at the log's own server."""
+def reach(client: Client, mirrors: Mapping[str, str] | None = None) -> Reach:
+    """Return how an institution reaches a log: at the log's own server, or at a mirror.
+
+    Args:
+        client: Makes the calls.
+        mirrors: URL of a mirror by origin, for logs that are not asked themselves.
+    """
+    elsewhere = mirrors or {}
 
     def at_its_server(known: Network, origin: str) -> Registry:
-        return RemoteLog(known.log(origin).url, origin, client)
+        return RemoteLog(elsewhere.get(origin) or known.log(origin).url, origin, client)
 
     return at_its_server
 

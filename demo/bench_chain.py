@@ -34,12 +34,10 @@ MAX_BYTES: Final = 260
 MAX_INCLUSION_MS: Final = 2
 MAX_CONSISTENCY_MS: Final = 5
 MAX_LOG_MIB: Final = 200
-SENT: Final = 24  # submissions by HTTP
 
 
 def chain(seconds: float, entries: int = ENTRIES) -> Iterator[Figure]:
     """Measure a log of so many entries; ten million take some minutes and eight GiB of disk."""
-    del seconds
     with filled(entries) as long:
         yield Figure(
             name="bytes_per_entry",
@@ -50,7 +48,7 @@ def chain(seconds: float, entries: int = ENTRIES) -> Iterator[Figure]:
             note=f"all files of a log of {entries:,} entries",
         )
         yield from _reads(long)
-        ours, bare = long.append(hashed=True)
+        ours, bare = long.append(seconds, hashed=True)
         yield Figure(
             name="append_library",
             value=ours,
@@ -59,7 +57,7 @@ def chain(seconds: float, entries: int = ENTRIES) -> Iterator[Figure]:
             least=LEAST_APPEND,
             note=f"{AT_ONCE} a submission, {TOGETHER} at once; bare: SHA-256, same rows, same key",
         )
-        ours, bare = long.append(hashed=False)
+        ours, bare = long.append(seconds, hashed=False)
         yield Figure(
             name="append_ratio",
             value=ours,
@@ -70,7 +68,7 @@ def chain(seconds: float, entries: int = ENTRIES) -> Iterator[Figure]:
         )
         new = long.folder / "new"
         new.mkdir()
-        served = _by_http(new)
+        served = _by_http(new, seconds)
         yield Figure(
             name="append_http",
             value=served.rate,
@@ -82,7 +80,7 @@ def chain(seconds: float, entries: int = ENTRIES) -> Iterator[Figure]:
         )
         yield Figure(
             name="log_mib",
-            value=_by_http(long.path).mib,
+            value=_by_http(long.path, seconds).mib,
             unit="MiB",
             limit=MAX_LOG_MIB,
             least=None,
@@ -126,7 +124,7 @@ class Served:
     mib: float
 
 
-def _by_http(folder: Path) -> Served:
+def _by_http(folder: Path, seconds: float) -> Served:
     """Add entries by HTTP to the log in a folder, which a process of its own serves."""
     here, there = multiprocessing.Pipe()
     serving = multiprocessing.get_context("spawn").Process(target=_serve, args=(folder, there))
@@ -134,14 +132,15 @@ def _by_http(folder: Path) -> Served:
     there.close()  # so that a server that dies is heard of
     try:
         url: str = here.recv()
-        rate = asyncio.run(_send(url))
+        sent = 2 * TOGETHER * max(1, int(seconds))
+        rate = asyncio.run(_send(url, sent))
         here.send("stop")
         cpu, mib = here.recv()
     finally:
         serving.join(timeout=30)
         if serving.is_alive():
             serving.kill()
-    return Served(rate, 1e6 * cpu / (SENT * AT_ONCE), mib)
+    return Served(rate, 1e6 * cpu / (sent * AT_ONCE), mib)
 
 
 def _serve(path: Path, pipe: Connection) -> None:
@@ -162,15 +161,15 @@ def _serve(path: Path, pipe: Connection) -> None:
         asyncio.run(main())
 
 
-async def _send(url: str) -> float:
+async def _send(url: str, sent: int) -> float:
     from chain.client import RemoteLog
     from ddtp.web import Client
 
-    asked = [submission(AT_ONCE) for _ in range(SENT)]
+    asked = [submission(AT_ONCE) for _ in range(sent)]
     async with Client() as client:
         remote = RemoteLog(url, sample.ORIGIN, client)
         await remote.submit(submission(1))
         begin = time.perf_counter()
-        for start in range(0, SENT, TOGETHER):
+        for start in range(0, sent, TOGETHER):
             await asyncio.gather(*map(remote.submit, asked[start : start + TOGETHER]))
-        return SENT * AT_ONCE / (time.perf_counter() - begin)
+        return sent * AT_ONCE / (time.perf_counter() - begin)

@@ -36,7 +36,6 @@ from demo.sample import Pinned, bench_network
 ENTRIES: Final = 1_000_000
 AT_ONCE: Final = 1_000  # entries of a submission
 TOGETHER: Final = 4  # submissions that wait for one commit
-ROUNDS: Final = 5
 FILL: Final = 65_536
 PASSES: Final = (0.5, 0.75, 1.0)  # of the fill: an index filled in one go would be packed
 LOOKS: Final = 200
@@ -52,7 +51,6 @@ WHERE number >= ? AND number < ? ORDER BY write
 
 def log(seconds: float, entries: int = ENTRIES) -> Iterator[Figure]:
     """Measure opening a log of so many entries, evidence from it, and adding to it."""
-    del seconds
     with filled(entries) as long:
         yield Figure(
             name="log_open_s",
@@ -70,7 +68,7 @@ def log(seconds: float, entries: int = ENTRIES) -> Iterator[Figure]:
             least=None,
             note="evidence of an entry anywhere in it",
         )
-        ours, bare = long.append(hashed=False)
+        ours, bare = long.append(seconds, hashed=False)
         yield Figure(
             name="log_append_ratio",
             value=ours,
@@ -123,13 +121,13 @@ class Long:
         opened.close()
         return statistics.median(times)
 
-    def append(self, *, hashed: bool) -> tuple[float, float]:
-        """Return the rates a second of the log and of the bare file, measured in turns."""
+    def append(self, seconds: float, *, hashed: bool) -> tuple[float, float]:
+        """Return the rates a second of the log and of the bare file, in about as many turns."""
         opened = open_log(self.path)
         bare = database.open_database(self.folder / "bare.sqlite")
         bare.execute(f"PRAGMA cache_size = -{store.CACHE_KIB}")
         rounds = []
-        for _ in range(ROUNDS):
+        for _ in range(max(1, int(seconds))):
             asked = [submission(AT_ONCE) for _ in range(2 * TOGETHER)]
             count = AT_ONCE * len(asked)
             begin = time.perf_counter()

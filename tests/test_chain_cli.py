@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from chain.client import RemoteLog
+from chain.copy import Copy
+from chain.mirror import Mirror
+from chain.server import reading
 from ddtp import cli, entry
 from ddtp.entry import Issued
 from ddtp.evidence import Evidence
@@ -23,6 +27,7 @@ from ddtp.package import Package, leaves_of, tree_root
 from ddtp.package import Statement as Issue
 from ddtp.record import DOCUMENT, Item
 from ddtp.request import NO_BINDING
+from ddtp.web import application, serve
 from tests.builders import (
     FILE_BYTES,
     HOLDER_KEY,
@@ -364,6 +369,27 @@ async def test_a_log_that_is_down_is_could_not_check(town: Town, tmp_path: Path)
     await town.stop_log()
     ran = await check(town, tmp_path, path)
     assert (ran.code, outcomes(ran)) == (3, ["could_not_check"])
+
+
+async def test_a_log_that_is_down_is_read_from_a_mirror(town: Town, tmp_path: Path) -> None:
+    opened = package()
+    await register(town, opened)
+    file = tmp_path / "bare.ddtp"
+    file.write_bytes(opened.encode())
+    copy = Copy.open(tmp_path / "copy", ORIGIN)
+    mirror = Mirror(copy, RemoteLog(town.log_url, ORIGIN, town.client), town.view("mirror"))
+    await mirror.look()
+    await town.stop_log()
+    async with serve(application(reading(mirror.shown))) as server:
+        down = await check(town, tmp_path, file)
+        ran = await check(town, tmp_path, file, "--mirror", f"{ORIGIN}={server.url}")
+    copy.close()
+    await town.start_log()
+    assert (outcomes(down), outcomes(ran)) == (["could_not_check"], ["verified"])
+
+
+async def test_a_mirror_is_given_with_its_log(town: Town, statement: Path, tmp_path: Path) -> None:
+    assert (await check(town, tmp_path, statement, "--mirror", town.log_url)).code == 2
 
 
 async def test_the_worst_outcome_decides(town: Town, statement: Path, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ async def pinned_view(
     *,
     offline: bool,
     anchors: Sequence[str] = (),
+    mirrors: Sequence[str] = (),
 ) -> "View":
     """Return the view of whoever verifies, which `--network` pins the first time."""
     from chain import wording
@@ -94,7 +95,7 @@ async def pinned_view(
     if offline:
         view = View(home, reach=_no_reach, clock=now, offline=True)
     else:
-        view = View(home, reach=await _direct(stack), clock=now, anchors=anchors or None)
+        view = View(home, reach=await _direct(stack, mirrors), clock=now, anchors=anchors or None)
     stack.callback(view.close)
     if served is not None:
         await view.follow(served)
@@ -110,12 +111,15 @@ def _make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
-async def _direct(stack: Any) -> Any:
-    """Return how to reach a log at its own server."""
+async def _direct(stack: Any, mirrors: Sequence[str]) -> Any:
+    """Return how to reach a log: at its own server, or at the mirror that is given for it."""
     from chain.client import reach
     from ddtp.web import Client
 
-    return reach(await stack.enter_async_context(Client()))
+    places = dict(each.rpartition("=")[::2] for each in mirrors)
+    if "" in places:
+        raise click.UsageError("a mirror is given as ORIGIN=URL")
+    return reach(await stack.enter_async_context(Client()), places)
 
 
 def _no_reach(_: "Network", origin: str) -> Any:

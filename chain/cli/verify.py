@@ -41,6 +41,12 @@ from ddtp.cli import console, exits, files
 @click.option(
     "--anchor", "anchors", multiple=True, help="Where to read anchors: URL of a node, or a file."
 )
+@click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    help="ORIGIN=URL: read this log from a mirror. It is believed no more than the log.",
+)
 @click.option("--show", "contents", is_flag=True, help="Print the record, if it is verified.")
 def verify(
     paths: tuple[Path, ...],
@@ -51,6 +57,7 @@ def verify(
     passphrase_file: Path | None,
     level: str,
     anchors: tuple[str, ...],
+    mirrors: tuple[str, ...],
     *,
     offline: bool,
     contents: bool,
@@ -71,6 +78,7 @@ def verify(
             opens,
             level,
             anchors,
+            mirrors,
             offline=offline,
             contents=contents,
         )
@@ -98,6 +106,7 @@ async def _verify(
     opens: list[str],
     level: str,
     anchors: tuple[str, ...],
+    mirrors: tuple[str, ...],
     *,
     offline: bool,
     contents: bool,
@@ -110,7 +119,9 @@ async def _verify(
     from ddtp.policy import Policy
 
     async with AsyncExitStack() as stack:
-        view = await pinned_view(stack, home, network_source, offline=offline, anchors=anchors)
+        view = await pinned_view(
+            stack, home, network_source, offline=offline, anchors=anchors, mirrors=mirrors
+        )
         policy = Policy(bases=BASES, level=Level[level.upper()])
         found = [await check(view, path, at, policy, opens) for path in paths]
     code = exits.worst(each.exit for each in found)
