@@ -21,6 +21,7 @@ from ddtp.network import Member, MemberID, Network, walk
 from ddtp.package import Package, Statement
 from ddtp.possession import Possession
 from ddtp.presentation import Shown, show
+from ddtp.purpose import built_in, check_ceiling, excesses
 from ddtp.receipt import Erasure, Receipt, check_answers
 from ddtp.record import Item, Record
 from ddtp.request import SAME_DEVICE, Request, check_pin
@@ -435,6 +436,17 @@ def test_a_sender_who_is_not_known() -> None:
         each for each in examine(builders.transfer().case).checks if each.rule == "verify.21"
     ]
     assert (found.result, "not known" in found.detail) == (Result.PASSED, True)
+
+
+def test_more_asked_than_a_purpose_needs() -> None:
+    """Whole statements for a tenancy, kept for ten years: named thing by thing, and refused."""
+    asked = replace(builders.REQUEST, purpose="tenancy", retention=3_650 * DAY)
+    above = excesses(asked, built_in())
+    assert [(each.key, each.asked) for each in above] == [
+        ("purpose.retention", "3650"),
+        ("purpose.path", "row/transactions"),
+    ]
+    assert broken_rule(lambda: check_ceiling(asked, built_in())) == "purpose.1"
 
 
 # The verdict
