@@ -204,7 +204,9 @@ class Vault:
         """
         free = shutil.disk_usage(self.folder).free
         if free < needed + SPARE_BYTES:
-            raise StorageError("vault.7", f"{free} bytes are free, {needed} are needed")
+            raise StorageError(
+                "vault.7", f"{free} bytes are free, {needed + SPARE_BYTES} are needed"
+            )
 
     def sweep(self) -> None:
         """Remove what tries left behind that nobody went on with, and files half written."""
