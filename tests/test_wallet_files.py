@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import secrets
 from collections.abc import AsyncIterator
@@ -47,6 +48,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 WITH_PAPER = Wish(only=("holder/name", "balance/closing", "documents"))
 ABROAD = STATEMENT.replace('binding = "none"', 'binding = "none"\nabroad = "ZZ"')
 DAY = 86_400
+# Each byte costs a verdict: DDTP_FLIP_STEP=1 changes them all.
+FLIP_STEP = int(os.environ.get("DDTP_FLIP_STEP", "97"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -339,6 +342,23 @@ async def test_a_holders_evidence_is_verified_without_any_server(
     assert (found.kind, found.outcome) == ("evidence", Outcome.VERIFIED)
     assert len(found.contents) == 2
     assert (closed.kind, closed.outcome, closed.exit) == ("sealed", Outcome.COULD_NOT_CHECK, 5)
+
+
+async def test_a_changed_byte_of_an_evidence_file_is_never_verified(
+    journey: Journey, tmp_path: Path
+) -> None:
+    await journey.collected()
+    done = await journey.shared(journey.ask())
+    data = (await proof.evidence_file(journey.wallet, done)).encode()
+    view, path = stranger(journey, tmp_path / "stranger"), tmp_path / "loan.ddtpev"
+    verified = []
+    for place in range(0, len(data), FLIP_STEP):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        found = await check(view, path, None, Policy(bases=BASES))
+        if found.outcome is Outcome.VERIFIED:
+            verified.append(place)
+    view.close()
+    assert verified == []
 
 
 async def test_wallet_19_there_is_no_evidence_before_a_receipt(journey: Journey) -> None:
