@@ -118,12 +118,11 @@ def add(folder: Path) -> SigningKey:
     return keyfile.read(place)
 
 
-def card(row: Member, signer: Signer, *, adds: Sequence[KeyID], retires: Sequence[KeyID]) -> Card:
+def card(row: Member, *, adds: Sequence[KeyID], retires: Sequence[KeyID]) -> Card:
     """Return the card that asks the governors to add and to retire keys of a member.
 
     Args:
-        row: As it stands in the newest statement.
-        signer: One of its keys in use.
+        row: As it stands in the newest statement; one of its keys in use is to sign the card.
 
     Raises:
         ConflictError: provider.14, nothing would change.
@@ -138,7 +137,6 @@ def card(row: Member, signer: Signer, *, adds: Sequence[KeyID], retires: Sequenc
         for each in row.keys
     ]
     keys += [MemberKey(key=each, retired=False, bounds={}) for each in adding]
-    keys.sort(key=lambda each: each.key != signer.key_id)  # who signs a card is first in it
     member = Member(
         id=row.id,
         names=row.names,

@@ -1,21 +1,19 @@
 """spec/provider.md, Keys: rotation, retirement, and what a stolen key leaves to be done."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chain import governance
+from chain import amend
 from chain.governance import Governor
 from chain.home import read_card
-from ddtp import entry, network
-from ddtp.cli import files
+from ddtp import entry
+from ddtp.card import Card
 from ddtp.errors import Outcome, Unanswered
 from ddtp.evidence import Evidence
-from ddtp.fingerprint import Fingerprint
 from ddtp.keys import KeyID, SigningKey
-from ddtp.network import Member, MemberKey
+from ddtp.network import Member
 from ddtp.package import Package, Statement
 from ddtp.policy import Policy
 from ddtp.verify import examine
@@ -35,37 +33,32 @@ def ours(bank: Bank) -> Member:
     return bank.home.view.network.member(bank.home.settings.member)
 
 
-async def amend(bank: Bank, rows: tuple[MemberKey, ...]) -> None:
-    """Have the governors give the bank these keys, and everybody learn of it."""
-    governor = Governor.open(bank.town.network.parent)
-    known = governor.network
-    members = tuple(
-        replace(each, keys=rows) if each.id == ours(bank).id else each for each in known.members
-    )
-    following = replace(
-        known,
-        members=members,
-        network=known.name,
-        previous=Fingerprint.of(known.encode()),
-        version=known.version + 1,
-    )
-    statements = (*governor.statements, governance._signed(following, governor.key))
-    network.walk(known, statements)
-    files.write(bank.town.network, network.encode_file(statements), force=True)
+async def learn(bank: Bank) -> None:
+    """Have the bank and the log learn of the newest statement."""
     await bank.home.view.refresh()
     if bank.town.log is not None:
         await bank.town.log._trust.refresh()
 
 
-async def rotated(bank: Bank, **changes: object) -> tuple[KeyID, KeyID]:
-    """Give the bank a second key; return the first, and the second. Changes are of the first."""
-    first = bank.home.keys.current().key_id
-    second = keys.add(bank.path / "keys")
-    held = [signer for _, signer in keys.read(bank.path / "keys")]
-    # What opening the home again would do.
-    bank.home.keys._signers.update({each.key_id: each for each in held})
-    old = replace(ours(bank).keys[0], **changes)  # type: ignore[arg-type]
-    await amend(bank, (old, MemberKey(key=second.key_id, retired=False, bounds={})))
+async def rotated(
+    bank: Bank, *, retires: bool = False, bound: int | None = None
+) -> tuple[KeyID, KeyID]:
+    """Give the bank a second key by card; return the first, and the second.
+
+    Args:
+        retires: The card retires the first.
+        bound: The governors bound the first at this size of the log.
+    """
+    signer = bank.home.keys.current()
+    first, second = signer.key_id, keys.add(bank.path / "keys")
+    bank.home.keys._signers[second.key_id] = second  # what opening the home again would do
+    card = keys.card(ours(bank), adds=[second.key_id], retires=[first] if retires else [])
+    bank.town.admit(Card.open(card.sign(signer)))
+    if bound is not None:
+        name, sizes = ours(bank).id, {ORIGIN: bound}
+        governor = Governor.open(bank.town.network.parent)
+        governor.propose(lambda known: amend.compromise(known, name, first, sizes), 0)
+    await learn(bank)
     return first, second.key_id
 
 
@@ -88,7 +81,7 @@ async def test_the_new_key_signs_when_the_network_has_it(bank: Bank) -> None:
 
 async def test_what_the_old_key_signed_stays_good_when_it_is_retired(bank: Bank) -> None:
     before = await bank.issue(plain())
-    await rotated(bank, retired=True)
+    await rotated(bank, retires=True)
     assert await outcome(bank, before) is Outcome.VERIFIED
 
 
@@ -107,7 +100,7 @@ async def test_provider_13_what_an_ended_key_signed_in_vain_is_signed_anew(bank:
     await bank.town.stop_log()
     with pytest.raises(Unanswered):
         await bank.issue(plain(), "k")
-    first, second = await rotated(bank, bounds={ORIGIN: 2})
+    first, second = await rotated(bank, bound=2)
     assert broken_rule(lambda: bank.home.keys.signer(first)) == "provider.13"
     await bank.town.start_log()
     package = await bank.issue(plain(), "k")
@@ -126,7 +119,7 @@ async def test_what_an_ended_key_had_registered_unheard_is_not_signed_again(bank
     # As if we had stopped before we heard of it.
     forget = "UPDATE packages SET evidence = NULL, place = NULL"
     await bank.home.store.write(lambda database: database.execute(forget).close())
-    await rotated(bank, retired=True)
+    await rotated(bank, retires=True)
     again = await bank.issue(plain(), "k")
     assert again.fingerprint == first.fingerprint
     assert await outcome(bank, again) is Outcome.VERIFIED
@@ -142,16 +135,20 @@ async def test_keys_are_listed_and_rotated_by_command(bank: Bank) -> None:
     assert (await ddtp(bank, "keys", "rotate"))[1]["key"] == told["key"]
     listed = (await ddtp(bank, "keys", "list"))[1]["keys"]
     assert [row["state"] for row in listed] == ["signs", "new"]  # type: ignore[attr-defined]
-    await amend(bank, card.member.keys)
+    bank.town.admit(bank.path / "update.ddtpcard")
     listed = (await ddtp(bank, "keys", "list"))[1]["keys"]
     assert [row["state"] for row in listed] == ["in-use", "signs"]  # type: ignore[attr-defined]
 
 
 async def test_the_old_key_is_retired_by_a_card_of_the_new_one(bank: Bank) -> None:
+    before = await bank.issue(plain())
     first, second = await rotated(bank)
     assert (await ddtp(bank, "keys", "retire"))[0] == 0
-    rows = read_card(bank.path / "update.ddtpcard").member.keys
-    assert [(row.key, row.retired) for row in rows] == [(second, False), (first, True)]
+    bank.town.admit(bank.path / "update.ddtpcard")
+    await learn(bank)
+    rows = ours(bank).keys
+    assert [(row.key, row.retired) for row in rows] == [(first, True), (second, False)]
+    assert await outcome(bank, before) is Outcome.VERIFIED
 
 
 async def test_a_compromised_key_is_to_be_retired_at_once(bank: Bank) -> None:
@@ -182,7 +179,7 @@ async def test_what_a_stolen_key_signed_from_its_bound_on_is_listed_and_revoked(
     doubtful = await bank.issue(plain(2))
     assert doubtful.evidence is not None
     bound = Evidence.decode(doubtful.evidence).registration.index
-    await rotated(bank, retired=True, bounds={ORIGIN: bound})
+    await rotated(bank, bound=bound)
     assert await outcome(bank, good) is Outcome.VERIFIED
     assert await outcome(bank, doubtful) is Outcome.NOT_VERIFIED
     code, told, err = await ddtp(bank, "keys", "affected", "--revoke", "--yes")
@@ -193,26 +190,3 @@ async def test_what_a_stolen_key_signed_from_its_bound_on_is_listed_and_revoked(
     assert isinstance(last, entry.Revoked)
     assert (last.index, entry.REASONS[last.reason]) == (bound, "compromise")
     assert await rule_of(bank.home.provider.revoke(good.fingerprint, 0)) == "ok"
-
-
-def test_a_card_begins_with_the_key_that_signs_it(town_member: Member) -> None:
-    first, second = SigningKey(bytes(32)), SigningKey(bytes(range(32)))
-    rows = tuple(MemberKey(key=each.key_id, retired=False, bounds={}) for each in (first, second))
-    card = keys.card(replace(town_member, keys=rows), second, adds=[], retires=[first.key_id])
-    assert [(row.key, row.retired) for row in card.member.keys] == [
-        (second.key_id, False),
-        (first.key_id, True),
-    ]
-
-
-@pytest.fixture
-def town_member() -> Member:
-    return Member(
-        id=network.MemberID("did:web:bank.example"),
-        names={"en": "Bank"},
-        jurisdiction="MO",
-        endpoint="",
-        keys=(),
-        purposes=(),
-        roles=(),
-    )

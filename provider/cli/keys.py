@@ -68,7 +68,7 @@ def rotate(*, home: Path | None, compromised: bool) -> None:
         waiting = [each.key for each in opened.keys.held(folder) if each.state == "new"]
         following = waiting[0] if waiting else ours.add(folder).key_id
         retires = [signer.key_id] if compromised else []
-        _write(path, ours.card(row, signer, adds=[following], retires=retires), signer)
+        _write(path, ours.card(row, adds=[following], retires=retires), signer)
         return following
 
     following = with_home(home, work)
@@ -97,7 +97,7 @@ def retire(*, home: Path | None) -> None:
                 raise ConflictError("provider.16", f"{count} packages signed by {key.text}")
         row = opened.view.network.member(opened.settings.member)
         signer = opened.keys.current()
-        _write(path, ours.card(row, signer, adds=[], retires=old), signer)
+        _write(path, ours.card(row, adds=[], retires=old), signer)
         return signer.key_id
 
     _tell(path, with_home(home, work))
