@@ -41,6 +41,7 @@ from ddtp.submission import Submission, check_submission
 
 log = logging.getLogger(__name__)
 
+WITNESSED: Final = "witnessed.checkpoint"
 STATUS_SECONDS: Final = 86_400
 MAX_GROUP: Final = 8_192  # entries of one transaction, beyond which the next one begins
 BIG_BYTES: Final = 64 * 1024  # a submission from which on reading it leaves the event loop
@@ -87,6 +88,7 @@ class Log:
         status_seconds: int,
         store: Store,
         signed: Signed,
+        witnessed: Path,
     ) -> None:
         self._origin = origin
         self._signer = signer
@@ -97,7 +99,7 @@ class Log:
         self._signed = signed
         self._shown = signed
         self._anchor: tuple[bytes, Pointer] | None = None
-        self._quorum = Quorum(origin, signer.key_id, trust, clock)
+        self._quorum = Quorum(origin, signer.key_id, trust, clock, witnessed)
         self._in_doubt = False
         self._closing = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -144,6 +146,7 @@ class Log:
             status_seconds=status_seconds,
             store=store,
             signed=signed,
+            witnessed=folder / WITNESSED,
         )
         try:
             opened._begin()
@@ -158,6 +161,7 @@ class Log:
         """Sign a fresh status before anybody asks, unless witnesses know better."""
         size = self._signed.tree.size
         if size:
+            self._quorum.recall(self._turn([]))
             self._quorum.check_start(self._turn([]))
         # After a pause the log begins with a fresh status. A new one begins with two: the
         # second covers the first, so there is evidence of something from the beginning. One

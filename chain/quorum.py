@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from chain.registry import Trust
@@ -19,7 +20,7 @@ from ddtp import http, note
 from ddtp.errors import DDTPError, ProofError, StorageError, Unanswered
 from ddtp.evidence import check_joined
 from ddtp.keys import KeyID
-from ddtp.network import Network, Witness
+from ddtp.network import Level, Network, Witness
 from ddtp.policy import SKEW_SECONDS
 from ddtp.witness import SIZE_TYPE, Addition, decode_size
 
@@ -59,13 +60,17 @@ class Quorum:
         key: Its key.
         trust: The network, whose newest statement names them.
         clock: Unix time in seconds.
+        file: Keeps the newest checkpoint with its cosignatures over a restart.
     """
 
-    def __init__(self, origin: str, key: KeyID, trust: Trust, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, origin: str, key: KeyID, trust: Trust, clock: Callable[[], int], file: Path
+    ) -> None:
         self._origin = origin
         self._key = key
         self._trust = trust
         self._clock = clock
+        self._file = file
         self._turns: deque[Turn] = deque()
         self._latest: Turn | None = None
         self._witnessed = 0
@@ -103,6 +108,21 @@ class Quorum:
         """Wait until what was put is settled, or would be without witnesses."""
         if self._thread is not None:
             self._idle.wait(2 * ROUND_SECONDS)
+
+    def recall(self, turn: Turn) -> None:
+        """Settle a checkpoint with the cosignatures that it had before, if it is that one.
+
+        Should the witnesses be away, what they saw before a restart is served on.
+        """
+        try:
+            kept = self._file.read_bytes()
+            level = self._trust.network.open_head(kept, self._origin).level
+            same = note.parse(kept).text == note.parse(turn.checkpoint).text
+        except (DDTPError, OSError):
+            return  # there is none, or not of this network
+        if same and level >= Level.WITNESSED:
+            self._witnessed = turn.size
+            turn.settle(kept)
 
     def check_start(self, turn: Turn) -> None:
         """Refuse to go on where a witness has seen what this log signed and has not any more.
@@ -225,9 +245,18 @@ class Quorum:
         except TimeoutError:
             pass
         if len(asked.lines) >= asked.quorum:
-            return turn.checkpoint + b"".join(asked.lines.values())
+            found = turn.checkpoint + b"".join(asked.lines.values())
+            self._keep(found)
+            return found
         log.warning("no quorum of witnesses", extra={"size": turn.size})
         return None
+
+    def _keep(self, checkpoint: bytes) -> None:
+        """Write a cosigned checkpoint for `recall`, which takes no harm from half of one."""
+        try:
+            self._file.write_bytes(checkpoint)
+        except OSError as error:
+            log.warning("cannot write", extra={"error": type(error).__name__})
 
     def _ask(self, client: "Client", asked: "_Round", rows: list[Witness]) -> None:
         for row in rows:

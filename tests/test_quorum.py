@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from chain import quorum
-from chain.log import Log
+from chain.log import WITNESSED, Log
 from chain.quorum import witnesses_of
 from chain.view import View
 from chain.witness_home import STORE
@@ -324,6 +324,7 @@ async def test_what_witnesses_saw_holds_while_a_log_serves_what_they_have_not(
     view = View(tmp_path / "view", reach=lambda _, __: log, clock=lambda: int(time.time()))
     package = await made.register(view, "first")
     await asyncio.to_thread(log.close)
+    (made.folder / WITNESSED).unlink()
     away = tuple(replace(row, url="http://127.0.0.1:9") for row in watch.network.witnesses)
     made.trust.network = replace(watch.network, witnesses=away)
     log = await made.open()
@@ -332,6 +333,26 @@ async def test_what_witnesses_saw_holds_while_a_log_serves_what_they_have_not(
     case = await view.package_case(package, {}, Policy(level=Level.WITNESSED))
     assert examine(case).outcome is Outcome.VERIFIED
     view.close()
+    await asyncio.to_thread(log.close)
+
+
+@pytest.mark.parametrize("kept", [b"", b"half of a note", None])
+async def test_what_witnesses_saw_is_served_over_a_restart(
+    watch: Watch, tmp_path: Path, kept: bytes | None
+) -> None:
+    made = Running(watch, tmp_path)
+    log = await made.open()
+    (found,) = await made.append(log, "before")
+    await asyncio.to_thread(log.close)
+    if kept is not None:
+        (made.folder / WITNESSED).write_bytes(kept)
+    away = tuple(replace(row, url="http://127.0.0.1:9") for row in watch.network.witnesses)
+    made.trust.network = replace(watch.network, witnesses=away)
+    log = await made.open()
+    served = made.level(await log.evidence(found.registration.index))
+    (later,) = await made.append(log, "later")
+    assert served is (Level.WITNESSED if kept is None else Level.SIGNED)
+    assert made.level(later) is Level.SIGNED
     await asyncio.to_thread(log.close)
 
 
