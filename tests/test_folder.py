@@ -56,6 +56,15 @@ def test_every_kind_of_file_gives_its_record(below: Path) -> None:
         assert found(below, name).record.type == kind
 
 
+def test_ofx_may_be_called_xml(below: Path) -> None:
+    (below / "second.xml").write_text(
+        "<OFX><BANKMSGSRSV1><STMTTRNRS><STMTRS><CURDEF>EUR</CURDEF><BANKACCTFROM><ACCTID>1</ACCTID>"
+        "</BANKACCTFROM><LEDGERBAL><BALAMT>7</BALAMT><DTASOF>20250131</DTASOF></LEDGERBAL></STMTRS>"
+        "</STMTTRNRS></BANKMSGSRSV1></OFX>"
+    )
+    assert found(below, "second").record.claims["balance", "closing"] == ["EUR", 700]
+
+
 @pytest.mark.parametrize(
     ("name", "media_type"),
     [("transcript.pdf", "application/pdf"), ("raw", "application/octet-stream")],

@@ -19,6 +19,7 @@ from provider.sources.statement import Claims, Entry, Money, Statement
 from provider.sources.xml import MAX_DEPTH, Element
 
 MEDIA_TYPE: Final = "application/x-ofx"
+ROOT: Final = "OFX"
 
 _TOKEN: Final = re.compile(r"<(/?)([A-Za-z0-9._]{1,64})>([^<]*)|(<)")
 _HEADER: Final = re.compile(rb"\s*OFXHEADER\s*:\s*[0-9]+")
@@ -46,7 +47,7 @@ def read(data: bytes, name: str, reading: Reading) -> tuple[Record, ...]:
             in it, source.14 an element that is missing or wrong, source.9 it does not add up.
     """
     root = _root(data, name, reading)
-    if root.name != "OFX":
+    if root.name != ROOT:
         raise MalformedError("source.11", f"{name}: the outermost element is not OFX")
     found = list(_statements(root))
     if not found:

@@ -19,7 +19,7 @@ from ddtp.encoding import Value
 from ddtp.errors import MalformedError
 from ddtp.record import Document, Part, Record
 from ddtp.record_type import Field, RecordType
-from provider.sources import camt, xml
+from provider.sources import camt, ofx, xml
 from provider.sources import statement as statements
 from provider.sources.reading import Reading, attached
 from provider.sources.xml import Element
@@ -112,14 +112,16 @@ class XMLMapping:
 
 
 def read(data: bytes, name: str, reading: Reading) -> tuple[Record, ...]:
-    """Return the records of an XML file of a known kind, or of CAMT.053 (reading.Reader).
+    """Return the records of XML of a known kind, of CAMT.053 or of OFX 2 (reading.Reader).
 
     Raises:
         MalformedError: source.6 not well-formed, source.7 no kind that is known, source.8 an
             element that is missing or wrong, source.9 sums that do not add up, source.12 a
-            mapping that is none.
+            mapping that is none; those of ofx.read.
     """
     root = xml.parse(data, name)
+    if root.name == ofx.ROOT:
+        return ofx.read(data, name, reading)
     document = attached(data, name, camt.MEDIA_TYPE)
     own = _folder(reading.mappings / "xml") if reading.mappings is not None else {}
     mapping = own.get((root.namespace, root.name)) or _builtin((root.namespace, root.name))
