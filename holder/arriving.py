@@ -113,7 +113,8 @@ class Arriving:
     def _seal(self) -> None:
         try:
             with self._source:
-                seal.seal_stream(self._source, self._file, [self._recipient])
+                target = cast("BinaryIO", files.Streaming(self._file))
+                seal.seal_stream(self._source, target, [self._recipient])
             self._file.flush()
         except OSError as error:
             self._failure = error

@@ -390,7 +390,7 @@ def _reseal(wallet: Wallet, sha256: bytes, recipient: str, outbox: Path) -> byte
         reader.start()
         try:
             with files.writing(beside, force=True, mode=0o600) as target:
-                hashing = HashingWriter(target)
+                hashing = HashingWriter(files.Streaming(target))
                 seal.seal_stream(source, cast("BinaryIO", hashing), [recipient])
         finally:
             source.close()

@@ -455,10 +455,11 @@ class Provider:
             raise StorageError("provider.12", f"{free} bytes are free, {size} are needed")
         digest, found = hashlib.sha256(), 0
         with source.open("rb") as file, files.writing(place, force=True, mode=0o600) as copy:
+            target = files.Streaming(copy)
             while piece := file.read(_PIECE):
                 digest.update(piece)
                 found += len(piece)
-                copy.write(piece)
+                target.write(piece)
             if digest.digest() != sha256 or found != size:
                 raise DDTPError("source.5", f"{source.name} is not what the record says")
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
+from ddtp.cli import files
 from ddtp.errors import ConflictError, DDTPError, StorageError
 from receiver.cases import Cases
 from receiver.folder import PART, Folder, sync
@@ -136,11 +137,12 @@ async def append(
         size = file.tell()
         _check_offset(offset, size)
         _check_room(part.parent, length - size + limits.free)
+        target = cast("BinaryIO", files.Streaming(file, size))
         async for piece in pieces:
             size += len(piece)
             if size > length:
                 raise DDTPError("upload.4", f"more than the {length} bytes announced")
-            await asyncio.to_thread(_write, file, digest, piece)
+            await asyncio.to_thread(_write, target, digest, piece)
         if size == length:
             try:
                 await asyncio.to_thread(_finish, file, digest, part, whole)

@@ -716,3 +716,12 @@ def scratch(data: bytes) -> Iterator[Path]:
         yield Path(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
+
+
+def test_a_file_written_as_a_stream_is_what_was_written(tmp_path: Path) -> None:
+    pieces = [bytes([n]) * 2**20 for n in range(40)]
+    with (tmp_path / "large").open("wb") as file:
+        stream = files.Streaming(file)
+        assert all(stream.write(piece) == len(piece) for piece in pieces)
+        stream.flush()
+    assert (tmp_path / "large").read_bytes() == b"".join(pieces)
