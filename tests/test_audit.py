@@ -1,6 +1,7 @@
 """spec/audit.md and spec/breach.md: every rule of a log, broken once, is found and shown."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,20 +12,24 @@ import pytest
 from chain import reading
 from chain.audit import Report, audit
 from chain.copy import Copy
+from chain.home import LOG, Home
 from chain.rules import Fault
+from chain.store import Store
 from ddtp import entry, merkle, note
 from ddtp.breach import Breach
 from ddtp.entry import Granted, Issued, Revoked, Used
 from ddtp.errors import StorageError, Unanswered
 from ddtp.fingerprint import Fingerprint
 from ddtp.keys import SigningKey
+from ddtp.note import Checkpoint
 from tests import builders
 from tests.builders import LOG_KEY, NETWORK, NOW, ORIGIN, MemoryLog, key, secret
 from tests.evil import Served
 from tests.rules import broken_rule, malformed_rule
 from tests.test_chain_cli import command
 from tests.test_registry import BANK, BANK_KEY
-from tests.town import card_of, open_town
+from tests.town import ORIGIN as TOWN_LOG
+from tests.town import Town, card_of, open_town
 
 USE = key("use")
 KEY = secret("lock")
@@ -341,3 +346,38 @@ async def test_the_command_reads_the_files_of_a_log(tmp_path: Path) -> None:
         ran = command("chain", "audit", "--home", town.log_home, "--json", home=tmp_path / "me")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["good"] is True
+
+
+def forge(town: Town, *entries: entry.Entry) -> None:
+    """Write entries as they are into the log's files, under a checkpoint of the log's own key."""
+    home = Home.open(town.log_home, os.environ)
+    store = Store.open(town.log_home / LOG)
+    tree, bits, _ = store.load(TOWN_LOG, home.key.key_id)
+    leaves = [entry.encode(each) for each in entries]
+    now = max(town.clock(), *(each.time for each in entries))
+    bits = bits.covering(tree.size + len(leaves), [])
+    leaves.append(entry.encode(entry.Status(bits.root, now)))
+    grown, tiles = tree.grown(merkle.leaf_hashes(leaves))
+    head = Checkpoint(origin=TOWN_LOG, size=grown.size, root=reading.root_of(grown))
+    signed = note.sign_checkpoint(head, home.key)
+    store.commit(list(enumerate(leaves, tree.size)), [], tiles, signed)
+    store.close()
+    home.view.close()
+
+
+async def test_the_command_writes_what_convicts_and_verify_reads_it(tmp_path: Path) -> None:
+    async with open_town(tmp_path) as town:
+        await town.stop_log()
+        forge(town, entry.at(package("early"), 1_000))
+        out, me = tmp_path / "out", tmp_path / "me"
+        ran = command("chain", "audit", "--home", town.log_home, "-o", out, "--json", home=me)
+        assert ran.code == 1, ran.err
+        (fault,) = json.loads(ran.out)["faults"]
+        assert (fault["rule"], fault["entries"]) == ("audit.1", [1, 2])
+        (file,) = out.iterdir()
+        assert file.name == "log.town.example_1-audit.1.ddtpbrc"
+        pinned = ("--network", town.network, "--offline")
+        told = command("verify", file, *pinned, "--json", home=me)
+        assert told.code == 0, told.err
+        assert "audit.1 at 1, 2" in json.loads(told.out)["files"][0]["text"]
+        await town.start_log()

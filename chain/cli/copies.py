@@ -229,7 +229,13 @@ def mirror(
 
     It has no key: readers prove what it says, as they prove what the log says.
     """
-    return run(_mirror(home, url, network_source, verify_home, folder, host, port, names, every))
+    from ddtp import web
+    from ddtp.cli import logs
+
+    logs.configure("chain", level=20 if console().json else 30)
+    return web.run(
+        _mirror(home, url, network_source, verify_home, folder, host, port, names, every)
+    )
 
 
 async def _mirror(
