@@ -29,12 +29,12 @@ def find() -> Path:
     """Return where anvil is.
 
     Raises:
-        click.ClickException: It is nowhere, and how to get it.
+        click.UsageError: It is nowhere, and how to get it.
     """
     ours = NODE_MODULES / ".bin" / "anvil"
     found = ours if ours.exists() else shutil.which("anvil")
     if found is None:
-        raise click.ClickException(
+        raise click.UsageError(
             "anvil is needed: `npm ci --ignore-scripts --prefix chain/contracts/node`, "
             "or Foundry's anvil on the PATH"
         )
@@ -75,4 +75,4 @@ def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.02)
-    raise click.ClickException(f"anvil did not start (it ended with {process.poll()})")
+    raise click.UsageError(f"anvil did not start (it ended with {process.poll()})")

@@ -1,159 +1,68 @@
-"""Two sides of a border: each has a log of its own, and one network names both.
+"""`ddtp demo --chain anvil` comes out as told: two logs, anchored in one contract on a chain."""
 
-The bank registers in one log and the lender in the other; the wallet asks neither.
-"""
-
-import contextlib
+import json
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest
+from tests.chains import needs_anvil
 
-import provider.home
-from chain.home import Home, Settings
-from chain.log import Log
-from chain.server import Front
-from ddtp import entry
-from ddtp.errors import Outcome, Unanswered
-from ddtp.package import Package
-from ddtp.policy import Policy
-from ddtp.transfer import State
-from ddtp.verify import examine
-from ddtp.web import application, serve
-from holder.keys import Keys
-from holder.transfer import send
-from holder.withdrawal import withdraw
-from tests.builders import DAY
-from tests.journey import SEED, Journey, ignore, new_wallet, open_bank, open_lender, opened
-from tests.test_log import end, log_of
-from tests.town import ORIGIN, Town, open_town
-
-OTHER = "log.other-side.example/1"
+TOLD = (
+    ("governor", ""),
+    ("governor", ""),
+    ("chain", ""),
+    ("wallet", ""),
+    ("wallet", "VERIFIED"),
+    ("receiver", "COULD NOT CHECK"),
+    ("wallet", "VERIFIED"),
+    ("anybody", "VERIFIED"),
+    ("anybody", "COULD NOT CHECK"),
+    ("chain", ""),
+    ("attack", "NOT VERIFIED"),
+)
 
 
-@contextlib.asynccontextmanager
-async def other_log(town: Town) -> AsyncIterator[Log]:
-    """Give the log of the other side, admitted and served."""
-    place, url = town.folder / "other-log", f"http://127.0.0.1:{town.free_port()}"
-    card = Home.create(
-        place,
-        Settings(
-            member="did:web:registry.other-side.example",
-            origin=OTHER,
-            endpoint=url,
-            network_source=str(town.network),
-        ),
-        names={"en": "Registry of the other side"},
-        jurisdiction="CN",
-        network_file=town.network.read_bytes(),
+def play(tmp_path: Path) -> "subprocess.CompletedProcess[str]":
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    return subprocess.run(
+        [sys.executable, "-m", "ddtp", "demo", "--chain", "anvil", "--json"],
+        cwd=Path(__file__).parents[1],
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
-    town.admit(card)
-    home = Home.open(place, os.environ, town.clock)
-    log = home.log(town.clock)
-    try:
-        await home.view.refresh()
-        async with serve(application(Front(log).handlers()), port=int(url.split(":")[2])):
-            yield log
-    finally:
-        log.close()
-        home.view.close()
 
 
-@dataclass(slots=True)
-class Border:
-    """A journey from the one side to the other, and the other side's log."""
-
-    journey: Journey
-    other: Log
-
-
-@pytest.fixture
-async def border(tmp_path: Path) -> AsyncIterator[Border]:
-    async with open_town(tmp_path) as town, other_log(town) as other:
-        bank, lender = await open_bank(town, ORIGIN), await open_lender(town, OTHER)
-        new_wallet(town, tmp_path / "wallet", Keys(SEED))
-        wallet = opened(town, tmp_path / "wallet")
-        journey = Journey(town=town, bank=bank, lender=lender, wallet=wallet)
-        await log_of(town)._trust.refresh()
-        for name in ("bank", "lender"):
-            await journey.start(name)
-        async with bank.provider:
-            try:
-                yield Border(journey, other)
-            finally:
-                for name in list(journey.servers):
-                    await journey.stop(name)
-                journey.close()
+@needs_anvil
+def test_two_logs_are_anchored_and_read_across_a_border(tmp_path: Path) -> None:
+    done = play(tmp_path)
+    assert (done.returncode, done.stderr) == (0, done.stderr)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert tuple((line["actor"], line["outcome"]) for line in lines) == TOLD
+    assert list((tmp_path / "demo").iterdir()) == [], "the demo leaves nothing behind"
 
 
-def kinds(log: Log) -> list[str]:
-    """Return what stands in a log, without its own status entries."""
-    reads = log._store.reads
-    found = [entry.decode(leaf) for leaf in reads.leaves(0, reads.size())]
-    return [type(each).__name__ for each in found if not isinstance(each, entry.Status)]
-
-
-async def test_a_record_crosses_the_border(border: Border) -> None:
-    journey = border.journey
-    arrived = await journey.collected()
-    assert arrived.verdict.outcome is Outcome.VERIFIED
-    sent = await journey.shared(journey.ask())
-    assert sent.state is State.VERIFIED
-    assert kinds(log_of(journey.town)) == ["Issued"]
-    assert kinds(border.other) == ["Granted", "Used"]
-
-
-async def test_a_consent_is_withdrawn_on_the_side_where_it_was_given(border: Border) -> None:
-    journey = border.journey
-    await journey.collected()
-    sent = await journey.shared(journey.ask())
-    await withdraw(journey.wallet, sent)
-    assert kinds(border.other) == ["Granted", "Used", "Revoked"]
-    assert kinds(log_of(journey.town)) == ["Issued"]
-
-
-async def test_a_log_that_is_down_on_one_side_is_could_not_check(border: Border) -> None:
-    journey = border.journey
-    await journey.collected()
-    await journey.town.stop_log()
-    journey.town.advance(2 * DAY)
-    sent = await journey.granted(journey.ask())
-    with pytest.raises(Unanswered):
-        await send(journey.wallet, sent, ignore)
-    await journey.town.start_log()
-
-
-async def outcome(journey: Journey, package: Package) -> Outcome:
-    """Return the verdict on a package by somebody who asks the logs themselves."""
-    view = journey.town.view("reader")
-    await view.refresh()
-    case = await view.package_case(package, {}, Policy(bases=frozenset([1])))
-    return examine(case).outcome
-
-
-async def test_after_a_log_has_ended_its_successor_goes_on(border: Border) -> None:
-    journey = border.journey
-    old = (await journey.collected()).package
-    await end(journey.town)
-    await border.other._trust.refresh()
-    assert await outcome(journey, old) is Outcome.VERIFIED
-    journey.town.advance(2 * DAY)
-    assert await outcome(journey, old) is Outcome.COULD_NOT_CHECK
-    settings = journey.bank.path / "settings.toml"
-    settings.write_text(settings.read_text().replace(ORIGIN, OTHER))
-    successor = await provider.home.Home.open(
-        journey.bank.path, os.environ, client=journey.town.client, clock=journey.town.clock
+def test_without_anvil_the_demo_says_what_to_install(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from demo import anvil
+anvil.NODE_MODULES = Path("/nowhere")
+from ddtp import cli
+sys.exit(cli.main(["demo", "--chain", "anvil"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PATH": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    await journey.stop("bank")
-    first, journey.bank = journey.bank, successor
-    async with successor.provider:
-        await successor.view.refresh()
-        await journey.start("bank")
-        arrived = await journey.collected()
-        await journey.stop("bank")
-    successor.close()
-    journey.bank = first
-    assert arrived.verdict.outcome is Outcome.VERIFIED
-    assert kinds(border.other) == ["Issued"]
+    assert done.returncode != 0
+    assert "npm ci --ignore-scripts --prefix chain/contracts/node" in done.stderr
+    assert "Traceback" not in done.stderr
