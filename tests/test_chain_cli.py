@@ -252,6 +252,15 @@ async def test_log_9_a_lost_checkpoint_is_accepted_on_request_only(town: Town) -
     await town.start_log()
 
 
+async def test_the_checkpoint_of_a_stopped_log_is_read_where_it_is_stored(town: Town) -> None:
+    assert town.log is not None
+    last = await town.log.checkpoint()
+    open_ = await in_thread("chain", "checkpoint", "--stored", "--home", town.log_home)
+    await town.stop_log()
+    stored = await in_thread("chain", "checkpoint", "--stored", "--home", town.log_home)
+    assert (open_.code, stored.code, stored.out.encode()) == (6, 0, last)
+
+
 # Files
 
 

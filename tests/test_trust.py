@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chain import amend
+from chain import amend, wording
 from chain.changes import changes
 from chain.governance import KEY, NETWORK, Governor, write_card
 from chain.home import CARD, Home, Settings, read_card
@@ -403,6 +403,22 @@ def test_an_anchor_is_named_and_dropped(governor: Governor) -> None:
     named = governor.propose(lambda known: amend.set_anchor(known, row), NOW)
     assert named.network.anchor == row
     assert named.propose(lambda known: amend.set_anchor(known, None), NOW).network.anchor is None
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (61, []),
+        (60, ["It expires in 60 days: the governors renew it with ddtp trust renew."]),
+        (0, ["It expires in 0 days: the governors renew it with ddtp trust renew."]),
+        (-1, ["It has expired: nobody acts on it any more."]),
+    ],
+)
+def test_an_expiry_is_told_from_sixty_days_before(
+    governor: Governor, days: int, said: list[str]
+) -> None:
+    now = governor.network.expires_at - days * 86_400 - (1 if days == 0 else 0)
+    assert wording.expiry(governor.network, now) == said
 
 
 def test_renewing_changes_the_expiry_alone(governor: Governor) -> None:
