@@ -47,7 +47,6 @@ from tests.journey import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 WITH_PAPER = Wish(only=("holder/name", "balance/closing", "documents"))
 ABROAD = STATEMENT.replace('binding = "none"', 'binding = "none"\nabroad = "ZZ"')
-DAY = 86_400
 # Each byte costs a verdict: DDTP_FLIP_STEP=1 changes them all.
 FLIP_STEP = int(os.environ.get("DDTP_FLIP_STEP", "97"))
 
