@@ -13,6 +13,7 @@ from ddtp import encoding, entry, evidence, merkle, note
 from ddtp.encoding import Fields, Value
 from ddtp.entry import Entry, Granted, Issued, Revoked, Status, Used
 from ddtp.errors import DDTPError, MalformedError, ProofError, Unanswered
+from ddtp.keys import KeyID
 from ddtp.network import Log, Network
 
 KIND_OF_FILE: Final = "breach"
@@ -87,7 +88,17 @@ class Breach:
             Unanswered: breach.3, only the whole log can show it.
         """
         log = network.log(self.origin)
-        head = note.open_checkpoint(self.checkpoint, log.origin, log.key)
+        self.check_by(log.key)
+        return log
+
+    def check_by(self, key: KeyID) -> None:
+        """Refuse to accuse the log that has this key.
+
+        Raises:
+            DDTPError: As `check`, but for network.7.
+            Unanswered: breach.3.
+        """
+        head = note.open_checkpoint(self.checkpoint, self.origin, key)
         for each in self.shown:
             leaf = merkle.leaf_hash(each.leaf)
             merkle.check_inclusion(each.index, head.size, leaf, each.path, head.root)
@@ -96,7 +107,6 @@ class Breach:
         broken = BROKEN.get(self.rule)
         if broken is None or not broken(self, head.size):
             raise ProofError("breach.2", f"these entries do not break {self.rule}")
-        return log
 
 
 TIMES: Final = "audit.1"

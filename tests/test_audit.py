@@ -18,9 +18,9 @@ from chain.store import Store
 from ddtp import entry, merkle, note
 from ddtp.breach import Breach
 from ddtp.entry import Granted, Issued, Revoked, Used
-from ddtp.errors import StorageError, Unanswered
+from ddtp.errors import DDTPError, StorageError, Unanswered
 from ddtp.fingerprint import Fingerprint
-from ddtp.keys import SigningKey
+from ddtp.keys import KeyID, SigningKey
 from ddtp.note import Checkpoint
 from tests import builders
 from tests.builders import LOG_KEY, NETWORK, NOW, ORIGIN, MemoryLog, key, secret
@@ -30,6 +30,7 @@ from tests.test_chain_cli import command
 from tests.test_registry import BANK, BANK_KEY
 from tests.town import ORIGIN as TOWN_LOG
 from tests.town import Town, card_of, open_town
+from tests.vectors import of_chapter
 
 USE = key("use")
 KEY = secret("lock")
@@ -303,6 +304,19 @@ async def test_a_full_disk_keeps_nothing_half_and_the_next_audit_goes_on(copy: C
 
 
 # The file
+
+
+@of_chapter("breach")
+def test_vector(case: dict[str, str]) -> None:
+    data, key_id = bytes.fromhex(case["data"]), KeyID.parse(case["key"])
+
+    def check() -> None:
+        try:
+            Breach.decode(data).check_by(key_id)
+        except Unanswered as unanswered:
+            raise DDTPError(unanswered.rule, unanswered.detail) from unanswered
+
+    assert broken_rule(check) == case["expect"]
 
 
 async def shown_breach(copy: Copy) -> Breach:
