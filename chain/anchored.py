@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from chain.anchor import EMBEDDED, AnchorStore, SQLiteAnchors
+from chain.anchor import EMBEDDED, Anchored, AnchorStore, LogName, SQLiteAnchors
 from chain.evm import EVMAnchors, Operator
 from chain.nodes import Nodes
 from ddtp.errors import TrustError, Unanswered
@@ -43,6 +43,24 @@ async def reading(
             yield anchors
         finally:
             await anchors.close()
+
+
+async def find(store: AnchorStore, log: LogName, size: int) -> Anchored | None:
+    """Return the anchor of a log's head of so many entries, or None; sizes grow by the sequence.
+
+    Raises:
+        TrustError: anchor.3.
+        Unanswered: anchor.1, anchor.2.
+    """
+    newest = await store.newest(log)
+    low, high = 1, 0 if newest is None else newest.sequence
+    while low <= high:
+        middle = (low + high) // 2
+        found = await store.at(log, middle)
+        if found is None or found.size == size:
+            return found
+        low, high = (middle + 1, high) if found.size < size else (low, middle - 1)
+    return None
 
 
 def _embedded(place: Anchor, file: Path) -> SQLiteAnchors:

@@ -21,10 +21,10 @@ from ddtp.breach import Breach
 from ddtp.cli import beside, exits
 from ddtp.conviction import Conviction
 from ddtp.errors import DDTPError, LockedError, MalformedError, Outcome, Unanswered
-from ddtp.evidence import Evidence
+from ddtp.evidence import Evidence, Registration
 from ddtp.evidence_file import EvidenceFile
-from ddtp.network import Role
-from ddtp.package import Package
+from ddtp.network import Level, Role
+from ddtp.package import Package, Statement
 from ddtp.policy import Policy
 from ddtp.presentation import Presentation
 from ddtp.record import Document, Item
@@ -90,6 +90,8 @@ async def check(
         if kind == "package":
             return await _check_package(view, path, bundle, at, policy)
         if kind == "evidence":
+            if policy.level is Level.ANCHORED:
+                await _read_anchors(view, data)
             return await asyncio.to_thread(_check_evidence, view, path, bundle, policy)
         if kind == "presentation":
             return await _check_presentation(view, path, bundle, at, policy, identities)
@@ -215,7 +217,22 @@ def _check_evidence(view: View, path: Path, bundle: beside.Bundle, policy: Polic
         attached = {index: disclosed[index] for index, _ in shown.documents if index in disclosed}
         found[number] = _beside(bundle, _documents(attached))
     case = evidence_file.case_of(opened, view.network, policy, int(time.time()), found)
-    return _examined(path, "evidence", verify.examine(case))
+    return _examined(path, "evidence", verify.examine(replace(case, anchored=view.anchored)))
+
+
+async def _read_anchors(view: View, data: bytes) -> None:
+    """Read what an evidence file says to be anchored: packages, grants and their use."""
+    opened = EvidenceFile.decode(data)
+    grants = Request.open(opened.request).log
+    for shown in Presentation.decode(opened.presentation).packages:
+        log = Statement.open(shown.statement).log
+        for brought, origin in ((shown.issued, log), (shown.granted, grants)):
+            if brought is not None:
+                told = Evidence.decode(brought)
+                await view.read_anchor(origin, told)
+                await view.find_anchor(origin, told.registration)
+    for used in opened.used:
+        await view.find_anchor(grants, Registration.decode(used))
 
 
 def _check_request(view: View, data: bytes) -> str:

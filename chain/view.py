@@ -9,11 +9,11 @@ what cannot be fetched becomes `Unanswered`, never a no.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from chain.anchor import LogName
+from chain.anchor import Anchored, AnchorStore, LogName
 from chain.memory import Memory
 from chain.registry import Reach, Registry
 from ddtp import entry, evidence, http, merkle, network, status
@@ -27,7 +27,7 @@ from ddtp.errors import (
     TrustError,
     Unanswered,
 )
-from ddtp.evidence import Evidence, Standing
+from ddtp.evidence import Evidence, Registration, Standing
 from ddtp.fingerprint import Fingerprint
 from ddtp.grant import Grant
 from ddtp.keys import Signer
@@ -140,6 +140,11 @@ class View:
     def heads(self) -> Mapping[bytes, Head]:
         """Heads of checkpoints opened lately, by the checkpoint."""
         return self._heads
+
+    @property
+    def anchored(self) -> Mapping[str, Mapping[int, bytes]]:
+        """Root by size of each head of a log that was read at its anchors."""
+        return self._anchored
 
     def close(self) -> None:
         """Write what was seen, and let go of the files."""
@@ -258,7 +263,7 @@ class View:
                 if refresh and not standing.revoked:
                     shown = await self._renewed(origin, shown)
                 await self._join_quietly(origin, shown)
-                await self._read_anchor(origin, shown)
+                await self.read_anchor(origin, shown)
                 return shown
             return await self._find(origin, fingerprint, kind, shown, policy, accepts)
         except Unanswered as error:
@@ -525,24 +530,44 @@ class View:
         line = self._memory.line(origin)
         if line.get(head.checkpoint.size) != head.checkpoint.root:
             raise Unanswered("view.6", f"{origin} shows two trees of {head.checkpoint.size}")
-        await self._read_anchor(origin, found)
+        await self.read_anchor(origin, found)
         return found
 
-    async def _read_anchor(self, origin: str, shown: Evidence) -> None:
+    async def read_anchor(self, origin: str, shown: Evidence) -> None:
         """Read where evidence says that it is anchored; what cannot be read stays unknown."""
         told, row = shown.anchor, self._network.anchor
-        if told is None or row is None or self._offline or not self._anchors:
+        if told is None or row is None or (told.chain, told.contract) != (row.chain, row.contract):
             return
-        if (told.chain, told.contract) != (row.chain, row.contract):
+        sequence = told.sequence
+        await self._read_anchored(origin, told.size, lambda store, log: store.at(log, sequence))
+
+    async def find_anchor(self, origin: str, registration: Registration) -> None:
+        """Read whether a registration's head is anchored, where nothing says at which place."""
+        from chain.anchored import find
+
+        try:
+            size = self.head(registration.checkpoint, origin).checkpoint.size
+        except DDTPError:
+            return  # the verdict says what is wrong with it
+        await self._read_anchored(origin, size, lambda store, log: find(store, log, size))
+
+    async def _read_anchored(
+        self,
+        origin: str,
+        size: int,
+        ask: Callable[[AnchorStore, LogName], Awaitable[Anchored | None]],
+    ) -> None:
+        row = self._network.anchor
+        if row is None or self._offline or not self._anchors:
             return
-        if told.size in self._anchored.get(origin, {}):
+        if size in self._anchored.get(origin, {}):
             return
         from chain.anchored import reading  # slow to import, and most views read no anchors
 
         name = LogName(origin, self._network.log(origin).key)
         try:
             async with reading(row, self._anchors) as store:
-                found = await store.at(name, told.sequence)
+                found = await ask(store, name)
         except (DDTPError, Unanswered) as error:
             log.warning("anchor not read", extra={"rule": error.rule})
             return

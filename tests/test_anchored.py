@@ -17,14 +17,20 @@ import pytest
 
 from chain import amend
 from chain.anchor import AnchorStore, LogName, SQLiteAnchors
+from chain.anchored import find
 from chain.anchoring import Anchoring
+from chain.check import check
 from chain.governance import Governor
+from chain.linking import joined
 from chain.outbox import Outbox
+from chain.registry import Registry
 from chain.view import View
 from ddtp import cli, entry, evidence, note
+from ddtp.cli import exits
 from ddtp.errors import DDTPError, Outcome, Unanswered
 from ddtp.evidence import Evidence
-from ddtp.network import Anchor, Level, Role
+from ddtp.evidence_file import EvidenceFile
+from ddtp.network import Anchor, Level, Network, Role
 from ddtp.package import Package as PackageFile
 from ddtp.policy import Policy
 from ddtp.transfer import State
@@ -151,6 +157,18 @@ async def test_a_backlog_is_under_one_anchor(anchored: Anchored) -> None:
     await anchored.anchoring.turn(anchored.store)
     page = await anchored.store.page(anchored.name, 1, 99)
     assert [each.sequence for each in page] == [1, 2, 3, 4]
+
+
+async def test_an_anchor_is_found_by_its_size(anchored: Anchored) -> None:
+    view, sizes = anchored.view("view"), []
+    assert await find(anchored.store, anchored.name, 1) is None
+    for _ in range(6):
+        await registered(view)
+        sizes.append((await anchored.anchoring.turn(anchored.store)).size)
+    found = [await find(anchored.store, anchored.name, size) for size in sizes]
+    assert [each and (each.sequence, each.size) for each in found] == list(enumerate(sizes, 1))
+    for missing in (0, sizes[2] + 1, sizes[-1] + 1):
+        assert await find(anchored.store, anchored.name, missing) is None
 
 
 @dataclass
@@ -340,13 +358,33 @@ async def test_a_receiver_who_asks_for_anchors_waits_for_them(
         name_anchor(journey.town, reads_anchors.place)
         await journey.lender.desk.view.refresh()
         await journey.collected()
-        transfer = await journey.granted(journey.ask())
+        made = journey.ask()
+        transfer = await journey.granted(made)
         for _ in range(2):  # grant and package, then the use
             with pytest.raises(Unanswered):
                 await send(journey.wallet, transfer, ignore)
             await anchoring.turn(reads_anchors)
         done = await send(journey.wallet, transfer, ignore)
         assert done.state is State.VERIFIED
+
+        # A court reads the receiver's evidence file, and at the chain what it says to be there.
+        file = tmp_path / "case.ddtpev"
+        desk = journey.lender.desk
+        case = EvidenceFile.decode(desk.folders.of(made.id).contents())
+        file.write_bytes((await joined(desk.view, case)).encode())
+        kept = str(tmp_path / "anchors.sqlite")
+        for court, sources, code in (("court", [kept], exits.OK), ("blind", [], exits.UNDECIDED)):
+            journey.town.view(court).close()
+            view = View(
+                journey.town.folder / court, reach=nobody, clock=journey.town.clock, anchors=sources
+            )
+            found = await check(view, file, None, ANCHORED)
+            view.close()
+            assert found.exit == code
+
+
+def nobody(_: Network, origin: str) -> Registry:
+    raise Unanswered("view.4", origin)
 
 
 @contextlib.asynccontextmanager

@@ -75,7 +75,7 @@ def deploy(
     console().result(_place_fields(place), command)
     console().notice(
         "A governor names it by the command above. Then, in the settings of each log: "
-        f"anchors = {[str(file)] if file else list(nodes)}, anchor_seconds = 60"
+        f"anchors = {[str(file.absolute())] if file else list(nodes)}, anchor_seconds = 60"
     )
 
 
