@@ -48,16 +48,13 @@ class Report:
         return not self.faults and self.conviction is None
 
 
-async def audit(
-    copy: Copy, registry: Registry, network: Network, *, herds: bool = False, tell: Tell = int
-) -> Report:
+async def audit(copy: Copy, registry: Registry, network: Network, *, tell: Tell = int) -> Report:
     """Read what is new in a log, and judge it together with all that was read before.
 
     Args:
         copy: Of that log, from earlier audits or empty.
         registry: The log, or whoever keeps a copy of it.
         network: Names the log's key and its witnesses.
-        herds: Whether the copy is to answer look-ups.
         tell: Called as the reading goes on.
 
     Raises:
@@ -77,7 +74,7 @@ async def audit(
     before = copy.size
     convicted = await _join(copy, registry, network, head.checkpoint, checkpoint)
     if convicted is None:
-        async for count in copy.follow(registry, head.checkpoint, checkpoint, herds=herds):
+        async for count in copy.follow(registry, head.checkpoint, checkpoint):
             tell(count)
     faults = tuple(copy.faults())
     return Report(

@@ -29,14 +29,15 @@ MOST_FAULTS: Final = 100
 _SCHEMA: Final = (
     SCHEMA
     + """
-CREATE TABLE IF NOT EXISTS about (one INTEGER PRIMARY KEY CHECK (one = 1), origin TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS about (one INTEGER PRIMARY KEY CHECK (one = 1), origin TEXT NOT NULL,
+    herds INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS seen (size INTEGER PRIMARY KEY, note BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS faults (rule TEXT, first INTEGER, second INTEGER,
     PRIMARY KEY (rule, first, second)) WITHOUT ROWID;
 """
 )
-_SET_ORIGIN: Final = "INSERT OR IGNORE INTO about (one, origin) VALUES (1, ?)"
-_ORIGIN: Final = "SELECT origin FROM about"
+_SET_ABOUT: Final = "INSERT OR IGNORE INTO about (one, origin, herds) VALUES (1, ?, ?)"
+_ABOUT: Final = "SELECT origin, herds FROM about"
 _ADD_ENTRY: Final = "INSERT INTO entries (number, leaf) VALUES (?, ?)"
 _ADD_WRITE: Final = "INSERT OR IGNORE INTO writes (write, number) VALUES (?, ?)"
 _ADD_TILE: Final = "INSERT INTO tiles (level, number, hashes) VALUES (?, ?, ?)"
@@ -56,24 +57,30 @@ class Copy:
     """
 
     def __init__(
-        self, writing: Connection, reading: Connection, lock: BinaryIO, origin: str
+        self, writing: Connection, reading: Connection, lock: BinaryIO, origin: str, *, herds: bool
     ) -> None:
         self._writing = writing
         self._reading = reading
         self._lock = lock
         self._origin = origin
+        self._herds = herds
         self._writer = Reads(writing)
         self.reads = Reads(reading)
         self._tree = self._writer.tree(self._writer.size())
         self._auditor = Auditor(origin, self._writer, self._tree.size)
 
     @classmethod
-    def open(cls, folder: Path, origin: str) -> Self:
+    def open(cls, folder: Path, origin: str, *, herds: bool = False) -> Self:
         """Open the copy in a folder, or begin one there.
 
+        Args:
+            folder: Made if there is none.
+            origin: Name of the log.
+            herds: Whether it must answer look-ups, for which it keeps more of each entry.
+
         Raises:
-            StorageError: audit.3 it is of another log, or another process has it; log.10
-                damaged; log.15 not durable.
+            StorageError: audit.3 it is of another log, keeps no herds, or another process has it;
+                log.10 damaged; log.15 not durable.
         """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.ExitStack() as stack:
@@ -86,13 +93,15 @@ class Copy:
             stack.callback(writing.close)
             writing.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             try:
-                writing.execute(_SET_ORIGIN, (origin,))
-                kept = writing.execute(_ORIGIN).fetchone()[0]
+                writing.execute(_SET_ABOUT, (origin, herds))
+                kept, answers = writing.execute(_ABOUT).fetchone()
                 if kept != origin:
                     raise StorageError("audit.3", f"{folder} is a copy of {kept}, not of {origin}")
+                if herds and not answers:
+                    raise StorageError("audit.3", f"{folder} was made without what look-ups need")
                 reading = database.open_reader(folder / FILE)
                 stack.callback(reading.close)
-                opened = cls(writing, reading, lock, origin)
+                opened = cls(writing, reading, lock, origin, herds=bool(answers))
             except DatabaseError as error:
                 raise StorageError("log.10", f"{FILE}: {error}") from error
             stack.pop_all()
@@ -144,7 +153,7 @@ class Copy:
         return Signed.restored(self._writer, self._writer.tree(size), checkpoint)
 
     async def follow(
-        self, registry: Registry, head: Checkpoint, checkpoint: bytes, *, herds: bool
+        self, registry: Registry, head: Checkpoint, checkpoint: bytes
     ) -> AsyncIterator[int]:
         """Copy and judge what is new under a head, and yield how many entries each time.
 
@@ -152,7 +161,6 @@ class Copy:
             registry: The log, or whoever has a copy of it.
             head: As opened from the checkpoint; it joins what was copied, or nothing is kept.
             checkpoint: The signed note.
-            herds: Whether to keep what look-ups need, too.
 
         Raises:
             Unanswered: log.2; view.2, what is served does not make the tree that was signed.
@@ -160,7 +168,7 @@ class Copy:
         """
         self._commit([(_ADD_SEEN, [(head.size, checkpoint)])])
         async for batch in proven(registry, head, self._tree):
-            self._keep(batch, head, checkpoint, herds=herds)
+            self._keep(batch, head, checkpoint)
             yield len(batch.leaves)
         if self._tree.size == head.size and self._writer.head() != checkpoint:
             self._commit([(_SET_HEAD, [(checkpoint,)])])
@@ -179,14 +187,14 @@ class Copy:
         leaves = [(index, self._writer.leaf(index)) for index in fault.indices]
         return breach.made(self._origin, fault.rule, checkpoint, leaves, nodes)
 
-    def _keep(self, batch: Batch, head: Checkpoint, checkpoint: bytes, *, herds: bool) -> None:
+    def _keep(self, batch: Batch, head: Checkpoint, checkpoint: bytes) -> None:
         faults, writes = self._auditor.take(batch.leaves)
         whole = batch.tree.size == head.size
         if whole and not _is_status(batch.leaves[-1]):
             faults.append(Fault("evidence.2", (head.size - 1,)))
         rows = enumerate(batch.leaves, batch.first)
         names: Iterable[tuple[bytes, int]] = writes.items()
-        if herds:
+        if self._herds:
             names = [*names, *_herds(batch)]
         self._commit(
             [

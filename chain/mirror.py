@@ -24,7 +24,7 @@ class Mirror:
     """Follows one log into a copy, and shows the copy.
 
     Attributes:
-        copy: Written by nobody else while the mirror follows.
+        copy: Opened with herds, and written by nobody else while the mirror follows.
         source: The log, or another mirror of it.
         view: By whose statements the log is judged.
         shown: What readers are answered from.
@@ -49,7 +49,7 @@ class Mirror:
             Unanswered: log.2, view.2, view.6.
             StorageError: log.10.
         """
-        report = await audit(self.copy, self.source, self.view.network, herds=True, tell=tell)
+        report = await audit(self.copy, self.source, self.view.network, tell=tell)
         newest = self.copy.checkpoint()
         if report.good and newest is not None:
             self.shown.show(newest)

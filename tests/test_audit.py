@@ -114,7 +114,7 @@ async def test_a_reading_that_is_cut_off_goes_on(
 
     async def cut() -> None:
         head = NETWORK.open_head(log.checkpoint(), ORIGIN).checkpoint
-        async for _ in copy.follow(Served(log), head, log.checkpoint(), herds=False):
+        async for _ in copy.follow(Served(log), head, log.checkpoint()):
             return
 
     await cut()
@@ -288,6 +288,12 @@ def test_audit_3_a_copy_of_another_log_is_refused(copy: Copy, tmp_path: Path) ->
 def test_audit_3_a_second_process_is_refused(copy: Copy, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=re.escape("(audit.3)")):
         Copy.open(tmp_path / "copy", ORIGIN)
+
+
+def test_audit_3_a_copy_without_herds_serves_no_mirror(copy: Copy, tmp_path: Path) -> None:
+    copy.close()
+    with pytest.raises(StorageError, match=re.escape("(audit.3)")):
+        Copy.open(tmp_path / "copy", ORIGIN, herds=True)
 
 
 async def test_a_full_disk_keeps_nothing_half_and_the_next_audit_goes_on(copy: Copy) -> None:

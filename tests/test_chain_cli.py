@@ -385,7 +385,7 @@ async def test_a_log_that_is_down_is_read_from_a_mirror(town: Town, tmp_path: Pa
     await register(town, opened)
     file = tmp_path / "bare.ddtp"
     file.write_bytes(opened.encode())
-    copy = Copy.open(tmp_path / "copy", ORIGIN)
+    copy = Copy.open(tmp_path / "copy", ORIGIN, herds=True)
     mirror = Mirror(copy, RemoteLog(town.log_url, ORIGIN, town.client), town.view("mirror"))
     await mirror.look()
     await town.stop_log()

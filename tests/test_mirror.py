@@ -35,7 +35,7 @@ from tests.town import ORIGIN, Town, card_of, open_town
 @contextlib.asynccontextmanager
 async def mirrored(town: Town, name: str = "mirror") -> AsyncIterator[tuple[Mirror, RemoteLog]]:
     """Give a mirror of the town's log, and who asks its server."""
-    copy = Copy.open(town.folder / name / "copy", ORIGIN)
+    copy = Copy.open(town.folder / name / "copy", ORIGIN, herds=True)
     mirror = Mirror(copy, RemoteLog(town.log_url, ORIGIN, town.client), town.view(f"{name}-view"))
     try:
         async with serve(application(reading(mirror.shown))) as server:
@@ -135,7 +135,7 @@ async def test_a_mirror_takes_nothing(town: Town) -> None:
 
 async def test_a_mirror_does_not_go_on_with_a_log_that_broke_a_rule(town: Town) -> None:
     log = honest()
-    copy = Copy.open(town.folder / "evil", MEMORY)
+    copy = Copy.open(town.folder / "evil", MEMORY, herds=True)
     mirror = Mirror(copy, Served(log), town.view("me"))
     mirror.view._network = NETWORK
     assert (await mirror.look()).good

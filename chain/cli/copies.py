@@ -86,7 +86,7 @@ async def _audit(
 
     async with AsyncExitStack() as stack:
         asked = await _asked(stack, home, url, network_source, verify_home)
-        place = folder or _copy_of(asked.origin)
+        place = folder or _copy_of("audit", asked.origin)
         copy = Copy.open(place, asked.origin)
         stack.callback(copy.close)
         size = await _size(asked.registry)
@@ -142,8 +142,8 @@ async def _size(registry: "Registry") -> int:
     return note.Checkpoint.decode(note.parse(await registry.checkpoint()).text).size
 
 
-def _copy_of(origin: str) -> Path:
-    return files.home("audit", os.environ) / file_name(origin)
+def _copy_of(room: str, origin: str) -> Path:
+    return files.home(room, os.environ) / file_name(origin)
 
 
 def file_name(origin: str) -> str:
@@ -260,8 +260,8 @@ async def _mirror(
         if url is None:
             raise click.UsageError("a mirror reads a log by its address: give --url")
         asked = await _asked(stack, home, url, network_source, verify_home)
-        place = folder or _copy_of(asked.origin)
-        copy = Copy.open(place, asked.origin)
+        place = folder or _copy_of("mirror", asked.origin)
+        copy = Copy.open(place, asked.origin, herds=True)
         stack.callback(copy.close)
         mirror = Mirror(copy, asked.registry, asked.view)
 
