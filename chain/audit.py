@@ -108,13 +108,19 @@ async def _join(
     kept = Checkpoint.decode(note.parse(seen).text)
     older, newer = (kept, head) if kept.size <= head.size else (head, kept)
     notes = (seen, checkpoint) if older is kept else (checkpoint, seen)
-    if newer.size <= copy.size:
+    known = head.size < kept.size <= copy.size  # then all that joins them is here
+    if known:
         path = copy.path(older.size, newer.size)
     else:
         path = await registry.consistency(older.size, newer.size)
     try:
         evidence.check_joined(older, newer, path)
     except ProofError:
+        if known:
+            root = copy.root(older.size)
+            return Conviction(
+                origin=copy.origin, older=notes[0], newer=notes[1], root=root, path=path
+            )
         convicted = _by_path(copy.origin, notes, path, network)
         return convicted or await _by_last_entry(copy.origin, notes, registry, network)
     if older is head and head.size < kept.size:

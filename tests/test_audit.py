@@ -243,6 +243,17 @@ async def test_a_smaller_tree_of_another_line_convicts(copy: Copy) -> None:
     assert report.conviction.check(NETWORK).origin == ORIGIN
 
 
+async def test_a_smaller_tree_convicts_also_at_a_power_of_two(copy: Copy) -> None:
+    one, _ = forked(9)
+    await read(copy, one)
+    other = honest()
+    other.append(package("other"), package("and another"), time=NOW + 1)
+    assert other.size == 8
+    report = await read(copy, other)
+    assert report.conviction is not None
+    assert report.conviction.check(NETWORK).origin == ORIGIN
+
+
 async def test_view_6_an_older_tree_of_the_line_is_no_fault_and_no_audit(copy: Copy) -> None:
     log = honest()
     log.append(package("more"), time=NOW + 1)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from chain.audit import Report, audit
+from chain.copy import Copy
 from ddtp import encoding, entry, merkle, network, note, possession, record, seal, submission
 from ddtp.card import Card
 from ddtp.entry import Revoked
@@ -42,6 +44,7 @@ from tests.builders import (
     key,
     signed,
 )
+from tests.evil import Served
 from tests.rules import broken_rule, malformed_rule
 
 CHAPTER = Path(__file__).parents[1] / "spec" / "threats.md"
@@ -298,6 +301,53 @@ def test_two_views_of_one_log() -> None:
     assert honest.log.size == other.log.size
     case = replace(honest.case, joined={ORIGIN: other.log.joined()})
     assert verdict_of(case) == (Outcome.NOT_VERIFIED, "evidence.4")
+
+
+async def audited(folder: Path, *logs: builders.MemoryLog) -> Report:
+    """Return what an auditor finds who reads these one after the other, as of one log."""
+    copy, report = Copy.open(folder / "copy", ORIGIN), None
+    try:
+        for log in logs:
+            report = await audit(copy, Served(log), NETWORK)
+    finally:
+        copy.close()
+    assert report is not None
+    return report
+
+
+def small_log(*names: str) -> builders.MemoryLog:
+    """Return a log of one entry and its status for each name."""
+    log = builders.MemoryLog()
+    for n, name in enumerate(names):
+        mark = Fingerprint.of(name.encode())
+        log.append(entry.Issued(mark, bytes(32), PROVIDER_KEY.key_id, 0), time=NOW + n)
+    return log
+
+
+async def test_a_log_rolled_back(tmp_path: Path) -> None:
+    """The two heads convict it, whoever was shown both."""
+    report = await audited(tmp_path, small_log("one", "two", "three"), small_log("one", "other"))
+    assert report.conviction is not None
+    assert report.conviction.check(NETWORK).origin == ORIGIN
+
+
+async def test_a_log_that_breaks_its_own_rules(tmp_path: Path) -> None:
+    """A second use of one grant is in its own tree, and a stranger sees it there."""
+    log, use = builders.MemoryLog(), key("use")
+    grant = entry.Granted(Fingerprint.of(b"grant"), bytes(32), use.key_id, 0)
+    marks = [Fingerprint.of(name) for name in (b"one receipt", b"another")]
+    uses = [entry.Used(0, each, entry.sign_use(ORIGIN, 0, each, use), 0) for each in marks]
+    log.append(grant, *uses, time=NOW)
+    (shown,) = (await audited(tmp_path, log)).breaches
+    assert (shown.rule, shown.check(NETWORK).origin) == ("log.3", ORIGIN)
+
+
+async def test_a_mirror_that_lies(tmp_path: Path) -> None:
+    """An entry that is not the one that was signed is unknown, and convicts nobody."""
+    log = small_log("one", "two")
+    log.leaves[0] = log.leaves[2]
+    with pytest.raises(Unanswered, match=re.escape("(view.2)")):
+        await audited(tmp_path, log)
 
 
 def test_a_forged_proof() -> None:
