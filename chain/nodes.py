@@ -46,7 +46,16 @@ class Nodes:
 
     @classmethod
     def at(cls, urls: Sequence[str], client: "Client") -> "Nodes":
-        """Return the nodes at these URLs, called by our own guarded client."""
+        """Return the nodes at these URLs, called by our own guarded client.
+
+        Raises:
+            MalformedError: web.13, an address that we do not call.
+            DDTPError: anchor.10.
+        """
+        from ddtp.web import check_url  # slow to import
+
+        for url in urls:
+            check_url(url)
         return cls({_shown(url): _provider(url, client) for url in urls})
 
     async def ask(self, method: str, *params: Any) -> Any:
@@ -116,10 +125,10 @@ class Nodes:
             response = error.rpc_response or {}
             return {"error": response.get("error", str(error))}
         except Unanswered as error:
-            return Unanswered("anchor.1", f"{name}: {error.detail}")
+            return Unanswered("anchor.1", f"{name}: {error.detail.removeprefix(f'{name}: ')}")
         except (Web3Exception, DDTPError, TimeoutError) as error:
-            said = error.detail if isinstance(error, DDTPError) else type(error).__name__
-            return Unanswered("anchor.1", f"{name}: {said}")
+            # A node is no member of the network: what it calls a refusal is none.
+            return Unanswered("anchor.1", f"{name}: {type(error).__name__}")
 
 
 def _web3(provider: "AsyncBaseProvider") -> "AsyncWeb3[Any]":

@@ -35,6 +35,7 @@ class Fisco:
         lost: How many answers to `eth_sendRawTransaction` are lost after the chain has it.
         doubled: How many of them the chain gets twice.
         silent: Whether nobody answers at all.
+        refuses: Whether it answers as a log that refuses.
         deaf: Whether transactions are answered and not passed on.
         says: What it answers to a method, in place of the truth.
         asked: Every method called.
@@ -46,6 +47,7 @@ class Fisco:
     lost: int = 0
     doubled: int = 0
     silent: bool = False
+    refuses: bool = False
     deaf: bool = False
     says: dict[str, Any] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -58,6 +60,10 @@ class Fisco:
         asked = json.loads(await request.read())
         if self.silent:
             raise web.HTTPServiceUnavailable
+        if self.refuses:
+            body = json.dumps({"rule": "log.1", "detail": "no such entry"})
+            kind = "application/problem+json"
+            return web.Response(status=404, text=body, content_type=kind)
         if isinstance(asked, list):
             if len(asked) > MOST_IN_A_BATCH:
                 return web.json_response(error(None, -32600, "batch too large"))

@@ -17,7 +17,14 @@ from chain.anchor import SQLiteAnchors
 from chain.evm import Account, EVMAnchors, Operator
 from chain.nodes import Nodes
 from chain.outbox import FILE, Outbox
-from ddtp.errors import ConflictError, DDTPError, StorageError, TrustError, Unanswered
+from ddtp.errors import (
+    ConflictError,
+    DDTPError,
+    MalformedError,
+    StorageError,
+    TrustError,
+    Unanswered,
+)
 from ddtp.network import Anchor
 from ddtp.web import Client
 from tests.chains import Chains, Log, needs_anvil
@@ -103,6 +110,13 @@ async def test_anchor_1_an_answer_that_is_none_is_no_answer(bench: Bench, garbag
     assert (await broken(store.newest(log.name)))[0] == "anchor.1"
 
 
+async def test_anchor_1_a_node_that_speaks_as_a_log_refuses_nothing(bench: Bench) -> None:
+    store = bench.store()
+    for each in bench.proxies:
+        each.refuses = True
+    assert (await broken(store.newest(Log().name)))[0] == "anchor.1"
+
+
 async def test_anchor_2_a_node_that_lies_is_named(bench: Bench) -> None:
     log, store = Log(), bench.store()
     await store.publish(log.name, log.grow(3), log.prove)
@@ -138,6 +152,11 @@ async def test_anchor_3_another_first_block_or_contract_is_refused(
 ) -> None:
     store = bench.store(place=change(bench.place))
     assert (await broken(store.newest(Log().name)))[0] == "anchor.3"
+
+
+async def test_a_node_is_called_by_https_or_on_this_machine(bench: Bench) -> None:
+    with pytest.raises(MalformedError, match="https is needed"):
+        Nodes.at(["http://node.example:8545"], bench.client)
 
 
 # --- writers -------------------------------------------------------------------------------------

