@@ -97,15 +97,6 @@ def key(tmp_path: Path) -> Path:
 # --- starting -------------------------------------------------------------------------------
 
 
-def test_version_starts_at_once() -> None:
-    def seconds() -> float:
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "ddtp", "--version"], check=True, capture_output=True)
-        return time.perf_counter() - started
-
-    assert min(seconds() for _ in range(5)) < 0.15
-
-
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["nonsense"]])
 def test_starting_imports_nothing_heavy(arguments: list[str]) -> None:
     script = (

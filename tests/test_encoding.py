@@ -125,10 +125,10 @@ def test_cbor_1_refuses_what_is_empty_or_cut_off(data: str) -> None:
 
 @pytest.mark.parametrize("major", [0x5B, 0x7B, 0x9B, 0xBB])
 def test_cbor_1_answers_at_once_to_a_length_of_a_terabyte(major: int) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert refused_by(bytes([major]) + (2**40).to_bytes(8) + bytes(5000)) == "cbor.1"
     assert refused_by(bytes([major]) + (2**40).to_bytes(8)) == "cbor.1"
-    assert time.perf_counter() - started < 0.05
+    assert time.process_time() - started < 0.05
 
 
 @pytest.mark.parametrize("data", ["0000", "8000", "6161f6", "a0ff"])
@@ -223,9 +223,9 @@ def test_cbor_7_refuses_text_that_is_no_utf8(data: str) -> None:
 
 def test_colliding_array_keys_cost_nothing() -> None:
     keys = b"".join(b"\x82\x1b" + i.to_bytes(8) + b"\x00\x00" for i in range(2**60, 2**60 + 60_000))
-    started = time.perf_counter()
+    started = time.process_time()
     assert refused_by(b"\xb9\xea\x60" + keys) == "cbor.4"
-    assert time.perf_counter() - started < 0.05
+    assert time.process_time() - started < 0.05
 
 
 @pytest.mark.parametrize(
@@ -393,6 +393,6 @@ def test_a_hostile_megabyte_is_refused_in_bounded_time() -> None:
         lambda: b"\xba\x00\x07\xff\x00" + b"\x00" * (2**20 - 5),
     ]
     for shape in shapes:
-        started = time.perf_counter()
+        started = time.process_time()
         assert refused_by(shape()[: 2**20])
-        assert time.perf_counter() - started < 3
+        assert time.process_time() - started < 3
