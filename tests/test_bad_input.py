@@ -722,10 +722,10 @@ def test_5_a_file_beyond_the_limit_is_refused_before_it_is_read(
 def test_14_a_length_that_cannot_be_costs_nothing(head: bytes, padding: int) -> None:
     data = head + (2**40).to_bytes(8) + bytes(padding)
     tracemalloc.start()
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(MalformedError) as caught:
         encoding.decode(data)
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert caught.value.rule == "cbor.1"
