@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ddtp import cose, encoding
 from ddtp.errors import DDTPError, MalformedError, SignatureError
-from ddtp.keys import SigningKey
+from ddtp.keys import KeyID, SigningKey
 from tests.rules import broken_rule
 from tests.test_encoding import labels, values
 from tests.vectors import of_chapter
@@ -43,7 +43,8 @@ def refused_by(data: bytes, kind: str = "grant") -> str:
 @of_chapter("cose")
 def test_vector(case: dict[str, str]) -> None:
     data = bytes.fromhex(case["data"])
-    assert broken_rule(lambda: cose.open_sign1(data, case["kind"])) == case["expect"]
+    key = KeyID.parse(case["key"]) if "key" in case else None
+    assert broken_rule(lambda: cose.open_sign1(data, case["kind"], key)) == case["expect"]
 
 
 @given(st.dictionaries(labels, values, max_size=5))

@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ddtp import encoding
-from ddtp.encoding import Fields, Value
+from ddtp.encoding import Fields, Value, decode_file
 from ddtp.errors import MalformedError
 from tests.rules import malformed_rule
-from tests.vectors import of_chapter
+from tests.vectors import data_of, of_chapter
 
 integers = st.integers(-(2**64), 2**64 - 1)
 labels = st.integers(0, 2**64 - 1)
@@ -38,8 +38,13 @@ def refused_by(data: bytes, **options: int) -> str:
 
 @of_chapter("encoding")
 def test_vector(case: dict[str, str]) -> None:
-    data = bytes.fromhex(case["data"])
+    data = data_of(case)
+    if "file" in case:
+        assert malformed_rule(lambda: decode_file(data, case["file"])) == case["expect"]
+        return
     assert malformed_rule(lambda: encoding.decode(data)) == case["expect"]
+    if case["expect"] == "cbor.6":
+        return
     assert malformed_rule(lambda: encoding._scan(data, encoding.MAX_DEPTH)) == case["expect"]
 
 

@@ -2,27 +2,31 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ddtp import encoding, evidence, merkle
+from ddtp.cli import beside
 from ddtp.errors import DDTPError, Outcome, ProofError
 from ddtp.evidence import Evidence
 from ddtp.evidence_file import EvidenceFile, Link, bare, case_of
 from ddtp.fingerprint import Fingerprint
+from ddtp.network import Network
 from ddtp.policy import Policy
 from ddtp.presentation import Presentation
 from ddtp.verify import examine
 from tests import builders
 from tests.rules import broken_rule, malformed_rule
+from tests.vectors import of_chapter
 
 YEAR = 366 * 86_400
 
 
-def evidence_file() -> EvidenceFile:
-    transfer = builders.transfer()
+def evidence_file(transfer: builders.Transfer) -> EvidenceFile:
     receipt = transfer.receipt().sign(builders.RECEIVER_KEY)
     used = transfer.use(Fingerprint.of(receipt))
     log = transfer.log
@@ -47,11 +51,27 @@ def link(log: builders.MemoryLog, older: bytes, newer: bytes) -> Link:
     return Link(origin=builders.ORIGIN, older=older, newer=newer, path=tuple(path))
 
 
-FILE = evidence_file()
+FILE = evidence_file(builders.transfer())
 
 
 def outcome(file: EvidenceFile, now: int = builders.NOW + YEAR) -> Outcome:
     return examine(case_of(file, builders.NETWORK, Policy(), now, {})).outcome
+
+
+@of_chapter("file")
+def test_vector(case: dict[str, Any], tmp_path: Path) -> None:
+    assert broken_rule(lambda: run_vector(tmp_path, **case)) == case["expect"]
+
+
+def run_vector(folder: Path, what: str, **case: Any) -> None:
+    """Do what a vector of the chapter asks: make the case of a file, or read a `folder`."""
+    if what == "folder":
+        for name in case["names"]:
+            (folder / name).touch()
+        beside.read(folder)
+        return
+    pinned = Network.decode(bytes.fromhex(case["pinned"]))
+    case_of(EvidenceFile.decode(bytes.fromhex(case["data"])), pinned, Policy(), 0, {})
 
 
 def test_it_verifies_a_year_later() -> None:
@@ -128,12 +148,12 @@ def test_file_4_versions_before_the_pinned_one_lead_to_it() -> None:
     assert broken_rule(lambda: case_of(file, pinned, Policy(), 0, {})) == "network.3"
 
 
-def with_document(name: bytes) -> EvidenceFile:
+def with_document(name: bytes, file: EvidenceFile = FILE) -> EvidenceFile:
     """Return the file with a document of this age file, which its item would have to disclose."""
-    presentation = Presentation.decode(FILE.presentation)
+    presentation = Presentation.decode(file.presentation)
     [shown] = presentation.packages
     named = replace(presentation, packages=(replace(shown, documents=((0, name),)),))
-    return replace(FILE, presentation=named.encode())
+    return replace(file, presentation=named.encode())
 
 
 def test_file_5_an_age_file_is_not_named() -> None:

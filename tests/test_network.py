@@ -73,13 +73,29 @@ def test_vector(case: dict[str, Any]) -> None:
 
 
 def run_vector(kind: str, **case: Any) -> None:
-    """Do what a vector of the chapter asks: read a `body`, or `walk` from a pinned one."""
-    if kind == "body":
-        body = bytes.fromhex(case["data"])
-        assert Network.decode(body).encode() == body
+    """Do what a vector of the chapter asks of a statement, or of a card."""
+    if kind == "walk":
+        pinned = Network.decode(bytes.fromhex(case["pinned"]))
+        walk(pinned, network.decode_file(bytes.fromhex(case["file"])))
         return
-    pinned = Network.decode(bytes.fromhex(case["pinned"]))
-    walk(pinned, network.decode_file(bytes.fromhex(case["file"])))
+    body = bytes.fromhex(case["data"])
+    if kind == "card":
+        Card.open(body)
+        return
+    given = Network.decode(body)
+    assert given.encode() == body
+    if kind == "current":
+        given.check_current(case["now"])
+    elif kind == "head":
+        head = given.open_head(case["checkpoint"].encode(), case["origin"])
+        assert (head.level, head.witnessed_at) == (case["level"], case.get("at"))
+    elif kind in ("signer", "issuer"):
+        member, by = case["member"], KeyID(bytes.fromhex(case["key"]))
+        where = case["log"], case["index"]
+        if kind == "signer":
+            given.check_signer(member, by, Role(case["role"]), *where)
+        else:
+            given.check_issuer(member, by, case["basis"], case["type"], *where)
 
 
 # Bytes

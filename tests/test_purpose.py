@@ -13,6 +13,8 @@ from ddtp.request import Request, Span
 from receiver import templates
 from receiver.templates import DAY
 from tests.builders import NOW, REQUEST, WANT
+from tests.rules import broken_rule
+from tests.vectors import of_chapter
 
 CEILINGS = """
 [loan]
@@ -37,6 +39,16 @@ LOAN = replace(
 def asking(**changes: object) -> Request:
     """Return the loan's request with its one want changed."""
     return replace(LOAN, wanted=(replace(LOAN.wanted[0], **changes),))  # type: ignore[arg-type]  # its fields
+
+
+@of_chapter("purpose")
+def test_vector(case: dict[str, str]) -> None:
+    def judge() -> None:
+        known = load(case["toml"])
+        if "data" in case:
+            check_ceiling(Request.open(bytes.fromhex(case["data"])), known)
+
+    assert broken_rule(judge) == case["expect"]
 
 
 def test_all_that_a_purpose_allows_may_be_asked() -> None:

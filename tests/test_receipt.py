@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -90,9 +92,18 @@ OPENERS: dict[str, Callable[[bytes], object]] = {
 
 
 @of_chapter("receipt")
-def test_vector(case: dict[str, str]) -> None:
-    opener, data = OPENERS[case["what"]], bytes.fromhex(case["data"])
-    assert broken_rule(lambda: opener(data)) == case["expect"]
+def test_vector(case: dict[str, Any]) -> None:
+    assert broken_rule(partial(run_vector, **case)) == case["expect"]
+
+
+def run_vector(what: str, data: str, **case: Any) -> None:
+    """Open what a vector of the chapter holds, and compare what `answers` with what was sent."""
+    opened = OPENERS[what.removesuffix(" answers")](bytes.fromhex(data))
+    if what.endswith(" answers"):
+        assert isinstance(opened, Receipt | Erasure)
+        asked = Fingerprint(bytes.fromhex(case["request"]))
+        grants = tuple(Fingerprint(bytes.fromhex(each)) for each in case["grants"])
+        check_answers(opened, case["receiver"], asked, grants)
 
 
 @given(

@@ -22,7 +22,7 @@ SALTS = builders.salts_of(builders.RECORD_WITH_DOCUMENT)
 ITEMS = tuple(record.items(builders.RECORD_WITH_DOCUMENT, SALTS))
 EVERY = tuple(range(len(ITEMS)))
 
-SHAPES = {
+SHAPES: dict[str, list[object]] = {
     "claim": [[CLAIM, "balance", "closing"], ["EUR", 1]],
     "section": [[SECTION, "transactions", "2025-01"], [2, 10, 20]],
     "row": [[ROW, "transactions", "2025-01", 0], {"text": None}],
@@ -39,7 +39,7 @@ BAD_ITEMS = {
     "text for a path": [SALT, "a", 1],
 }
 
-BAD_SHAPES = {
+BAD_SHAPES: dict[str, list[object]] = {
     "no kind": [[], 1],
     "kind alone": [[CLAIM], 1],
     "kind as text": [["claim", "a"], 1],

@@ -1,9 +1,12 @@
 """spec/record-types.md: types are data, and a record of a type is checked field by field."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +15,8 @@ from ddtp.encoding import Value
 from ddtp.errors import DDTPError, MalformedError
 from ddtp.record import CLAIM, DOCUMENT, ROW, SECTION, Document, Part, Record
 from ddtp.record_type import RecordType
-from tests.vectors import VECTORS, over
+from tests.rules import broken_rule
+from tests.vectors import VECTORS, of_chapter, over
 
 STATEMENT = record_type.find("bank-statement/1")
 ROWS: tuple[dict[str, Value], ...] = (
@@ -63,6 +67,35 @@ def rule_of(record: Record, kind: RecordType = STATEMENT) -> str:
     with pytest.raises(DDTPError) as caught:
         kind.check(record)
     return caught.value.rule
+
+
+@of_chapter("record-types")
+def test_vector(case: dict[str, Any]) -> None:
+    assert broken_rule(partial(run_vector, **case)) == case["expect"]
+
+
+def run_vector(toml: str = "", record: Mapping[str, Any] | None = None, **_: str) -> None:
+    """Load the type that a vector describes, or check the record that it holds."""
+    if record is None:
+        RecordType.load(toml)
+    else:
+        record_type.find(record["type"]).check(from_json(record))
+
+
+def from_json(record: Mapping[str, Any]) -> Record:
+    """Return the record that a vector holds (spec/README.md)."""
+    return Record(
+        type=record["type"],
+        claims={tuple(path): value for path, value in record["claims"]},
+        tables={
+            name: tuple(Part(**{**part, "rows": tuple(part["rows"])}) for part in parts)
+            for name, parts in record["tables"].items()
+        },
+        documents=tuple(
+            Document(**{**each, "sha256": bytes.fromhex(each["sha256"])})
+            for each in record["documents"]
+        ),
+    )
 
 
 def test_a_record_of_its_type_passes() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from ddtp.transfer import TABLE, Event, State, after
 from tests.rules import broken_rule
+from tests.vectors import of_chapter
 
 CHAPTER = Path(__file__).parents[1] / "spec" / "transfer.md"
 PAIRS = list(product(State, Event))
@@ -21,6 +22,13 @@ def test_the_chapter_has_the_same_table() -> None:
         if event != "event"
     }
     assert table == TABLE
+
+
+@of_chapter("transfer")
+def test_vector(case: dict[str, str]) -> None:
+    found: list[State] = []
+    rule = broken_rule(lambda: found.append(after(State(case["state"]), Event(case["event"]))))
+    assert (rule, [each.value for each in found]) == (case["expect"], [case["then"]][: len(found)])
 
 
 @pytest.mark.parametrize(("state", "event"), [pair for pair in PAIRS if pair in TABLE])

@@ -7,7 +7,7 @@ the repository.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,12 @@ def over(cases: Iterable[tuple[str, object]]) -> pytest.MarkDecorator:
         marks=pytest.mark.skip(reason=f"no vectors in {VECTORS}; set DDTP_VECTORS"),
     )
     return pytest.mark.parametrize("case", parameters or [missing])
+
+
+def data_of(case: Mapping[str, Any]) -> bytes:
+    """Return the bytes `data` of a vector: hex, or one byte repeated so many times."""
+    data = case["data"]
+    return bytes.fromhex(data if isinstance(data, str) else data["repeat"] * data["times"])
 
 
 def of_chapter(chapter: str) -> pytest.MarkDecorator:

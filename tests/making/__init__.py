@@ -1,0 +1,22 @@
+"""The program that writes spec/vectors, byte for byte the same on every run.
+
+One module for a group of chapters, over the values of `tests.builders` and `tests.cases`. What is
+refused is taken from the tables of the chapters' own tests; which rule it breaks is said here.
+"""
+
+from tests.making import consents, deciding, logs, lowest, networks, records
+from tests.making.form import rows
+
+CHAPTERS = {
+    **lowest.FILES_OF,
+    **logs.FILES_OF,
+    **networks.FILES_OF,
+    **records.FILES_OF,
+    **consents.FILES_OF,
+    **deciding.FILES_OF,
+}
+
+
+def contents() -> dict[str, str]:
+    """Return the text of every file of vectors, by its name."""
+    return {f"{name}.json": rows(vectors()) for name, vectors in CHAPTERS.items()}
