@@ -21,9 +21,10 @@ format: .make/dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-# Pages of the specification that are written by the code's own tables.
+# What of the specification is written by programs: the table of all refusals, and the vectors.
 spec: .make/dev
 	@$(BIN)/python -m ddtp.words.table > spec/errors.md
+	@$(BIN)/python -m tests.making
 
 # Programs of other people that some tests run beside ours; those tests are skipped where they cannot be had.
 tools:

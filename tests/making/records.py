@@ -34,7 +34,6 @@ def of_record() -> Iterator[Vector]:
     yield vector("a whole tree", "ok", kind="order", indices=EVERY, leaves=whole, root=root)
     document = index_of(DOCUMENT, "statement.pdf")
     row = index_of(ROW, "transactions", "2025-01", 1)
-    beyond = index_of(ROW, "transactions", "2025-01", 9)
     some = (0, 3, JANUARY, JANUARY + 1, row, FEBRUARY, document)
     yield _order("some of a tree", "ok", some, some)
     yield _order("rows without their section", "ok", (row, row + 1), (row, row + 1))
@@ -44,10 +43,17 @@ def of_record() -> Iterator[Vector]:
         "a row in the place of another": ((JANUARY, JANUARY + 1), (JANUARY, JANUARY + 2)),
         "another section in the place of a row": ((JANUARY, JANUARY + 1), (JANUARY, FEBRUARY)),
         "a document in the place of a row": ((JANUARY, JANUARY + 1), (JANUARY, document)),
-        "a row beyond its section": ((beyond, beyond + 1), (beyond - 1, beyond)),
     }
     for name, (indices, items) in wrong.items():
         yield _order(name, "record.3", indices, items)
+    eleventh = [whole[JANUARY], leaf([ROW, "transactions", "2025-01", 10], {})]
+    yield vector(
+        "a row beyond its section",
+        "record.3",
+        kind="order",
+        indices=(JANUARY, JANUARY + 11),
+        leaves=eleventh,
+    )
 
 
 def _order(name: str, expect: str, indices: tuple[int, ...], items: tuple[int, ...]) -> Vector:
