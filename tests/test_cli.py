@@ -416,7 +416,7 @@ def test_bytes_go_to_a_pipe() -> None:
 
 def test_cli_4_names_the_missing_file() -> None:
     done = ddtp_command("keys", "public", "nothing here")
-    assert "nothing here: No such file" in done.stderr
+    assert "There is no such file: nothing here (no-such-file)" in done.stderr
 
 
 def test_cli_5_names_what_is_not_permitted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,9 +31,8 @@ def add_to(
 
     @group.command(
         cls=cli.Command,
-        epilog="\b\n"
-        "Example: ddtp keys identity backup.identity    # prints age1...; keep the file elsewhere\n"
-        f"         ddtp {room} backup {room}.age --recipient age1...",
+        epilog=f"\b\nExample: ddtp {room} backup {room}.age --recipient age1..."
+        "    # of: ddtp keys identity backup.identity",
     )
     @home
     @click.argument("file", type=_FILE)

@@ -232,7 +232,7 @@ def mirror(
     from ddtp import web
     from ddtp.cli import logs
 
-    logs.configure("chain", level=20 if console().json else 30)
+    logs.serving("chain")
     return web.run(
         _mirror(home, url, network_source, verify_home, folder, host, port, names, every)
     )

@@ -105,8 +105,7 @@ def serve(home: Path | None, port: int | None) -> int:
     from ddtp import web
     from ddtp.cli import logs
 
-    # People read warnings; whoever asks for --json reads every line.
-    logs.configure("chain", level=20 if console().json else 30)
+    logs.serving("chain")
     return web.run(_serve(chain_home(home), port))
 
 

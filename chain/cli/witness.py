@@ -78,7 +78,7 @@ def serve(home: Path | None, port: int | None) -> int:
     from ddtp import web
     from ddtp.cli import logs
 
-    logs.configure("witness", level=20 if console().json else 30)
+    logs.serving("witness")
     return web.run(_serve(_home(home), port))
 
 

@@ -10,6 +10,8 @@ import sys
 import time
 from typing import Final
 
+from ddtp.cli.console import console
+
 FIELDS: Final = (
     "request_id",
     "method",
@@ -48,6 +50,11 @@ class JSONLines(logging.Formatter):
         if record.exc_info is not None and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
         return json.dumps(line, default=str)
+
+
+def serving(room: str) -> None:
+    """Log as a server: people read warnings; whoever asks for --json reads every line."""
+    configure(room, logging.INFO if console().json else logging.WARNING)
 
 
 def configure(room: str, level: int = logging.INFO) -> None:

@@ -53,7 +53,9 @@ def system(error: OSError) -> int:
     """Print what the operating system refused, and return its exit code."""
     named = isinstance(error.filename, str | bytes | os.PathLike)
     where = os.fsdecode(error.filename) if named else "a file"
-    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+    if isinstance(error, FileNotFoundError):
+        return refused(DDTPError("cli.4", where))
+    if isinstance(error, IsADirectoryError | NotADirectoryError):
         return refused(DDTPError("cli.4", f"{where}: {error.strerror}"))
     if isinstance(error, PermissionError):
         return refused(LockedError("cli.5", f"{where}: {error.strerror}"))

@@ -51,8 +51,7 @@ def serve(*, home: Path | None, host: str | None, port: int | None) -> int:
     from ddtp import web
     from ddtp.cli import logs
 
-    # People read warnings; whoever asks for --json reads every line.
-    logs.configure("provider", level=20 if console().json else 30)
+    logs.serving("provider")
     return web.run(_serve(place(home), host, port))
 
 

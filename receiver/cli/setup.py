@@ -48,10 +48,7 @@ def serve(*, home: Path | None, host: str | None, port: int | None) -> int:
     from ddtp import web
     from ddtp.cli import logs
 
-    if console().json:
-        logs.configure("receiver")
-    else:
-        logs.configure("receiver", level=30)  # warnings; people read the rest in the inbox
+    logs.serving("receiver")
     return web.run(_serve(home_of(home), host, port))
 
 
