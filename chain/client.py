@@ -57,6 +57,10 @@ class RemoteLog:
         """See `Registry.evidence`."""
         return self._evidence(await self._ask(http.EVIDENCE_OF, index=index))
 
+    async def revocation(self, index: int) -> Evidence:
+        """See `Registry.revocation`."""
+        return self._evidence(await self._ask(http.REVOCATION_OF, index=index))
+
     async def look_up(self, prefix: str) -> list[tuple[int, bytes]]:
         """See `Registry.look_up`."""
         rows = self._decoded(await self._ask(http.LOOK_UP, prefix=prefix), http.LOOK_UP)

@@ -64,9 +64,11 @@ class KeptLog:
 
     async def evidence(self, index: int) -> Evidence:
         """See `Registry.evidence`."""
-        if self._signed is None:
-            self._signed = Signed.restored(self._reads, *self._newest())
-        return shown.evidence_of(self._reads, self._signed, [index])[0]
+        return self._evidence(index)
+
+    async def revocation(self, index: int) -> Evidence:
+        """See `Registry.revocation`."""
+        return self._evidence(shown.revocation(self._reads, self._newest()[0].size, index))
 
     async def look_up(self, prefix: str) -> list[tuple[int, bytes]]:
         """See `Registry.look_up`."""
@@ -83,6 +85,11 @@ class KeptLog:
     async def network(self) -> bytes:
         """See `Registry.network`."""
         return self._network_file()
+
+    def _evidence(self, index: int) -> Evidence:
+        if self._signed is None:
+            self._signed = Signed.restored(self._reads, *self._newest())
+        return shown.evidence_of(self._reads, self._signed, [index])[0]
 
     def _newest(self) -> tuple[Tree, bytes]:
         if self._shown is None:

@@ -240,6 +240,11 @@ class Log:
         """See `Registry.evidence`."""
         return self._evidence([index])[0]
 
+    async def revocation(self, index: int) -> Evidence:
+        """See `Registry.revocation`."""
+        written = shown.revocation(self._store.reads, self._signed.tree.size, index)
+        return self._evidence([written])[0]
+
     async def look_up(self, prefix: str) -> list[tuple[int, bytes]]:
         """See `Registry.look_up`."""
         return shown.look_up(self._store.reads, self._signed.tree.size, prefix)

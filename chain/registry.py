@@ -64,6 +64,13 @@ class Registry(Protocol):
             DDTPError: log.1, no status covers such an entry.
         """
 
+    async def revocation(self, index: int) -> Evidence:
+        """Return the evidence of the `revoked` entry that names an entry: its time and reason.
+
+        Raises:
+            DDTPError: log.18, nothing under the newest checkpoint revokes such an entry.
+        """
+
     async def look_up(self, prefix: str) -> list[tuple[int, bytes]]:
         """Return index and leaf of the issued and granted entries of one herd.
 

@@ -20,6 +20,7 @@ def relays(view: View) -> dict[Route, Handler]:
     return {
         http.RELAYED_CHECKPOINT: relay.checkpoint,
         http.RELAYED_EVIDENCE: relay.evidence,
+        http.RELAYED_REVOCATION: relay.revocation,
         http.RELAYED_CONSISTENCY: relay.consistency,
         http.NETWORK_FILE: relay.network,
     }
@@ -37,6 +38,12 @@ class _Relay:
         """Return the evidence of an entry: GET /logs/{origin}/evidence/{index}."""
         origin = request.match_info["origin"]
         found = await self.view.evidence(origin, number(request, "index"))
+        return reply(found.encode())
+
+    async def revocation(self, request: Request) -> Response:
+        """Return what revokes an entry: GET /logs/{origin}/revocations/{index}."""
+        origin = request.match_info["origin"]
+        found = await self.view.revocation(origin, number(request, "index"))
         return reply(found.encode())
 
     async def consistency(self, request: Request) -> Response:

@@ -57,6 +57,7 @@ class Front:
             http.LOOK_UP: self.look_up,
             http.CONSISTENCY: self.consistency,
             http.EVIDENCE_OF: self.evidence,
+            http.REVOCATION_OF: self.revocation,
             http.NETWORK_FILE: self.network,
         }
 
@@ -95,6 +96,11 @@ class Front:
     async def evidence(self, request: Request) -> Response:
         """Return the evidence of an entry: GET /evidence/{index}."""
         found = await self.log.evidence(number(request, "index"))
+        return reply(found.encode())
+
+    async def revocation(self, request: Request) -> Response:
+        """Return the evidence of what revokes an entry: GET /revocations/{index}."""
+        found = await self.log.revocation(number(request, "index"))
         return reply(found.encode())
 
     async def network(self, _: Request) -> Response:

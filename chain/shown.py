@@ -133,6 +133,15 @@ def _leaves(reads: Reads, indices: Sequence[int]) -> list[bytes]:
     return [reads.leaf(index) for index in indices]
 
 
+def revocation(reads: Reads, size: int, index: int) -> int:
+    """Return which of the first `size` entries revokes another; see `Registry.revocation`."""
+    found = reads.revocation(index) if 0 <= index < size else None
+    # What was committed a moment ago is not under the checkpoint that is shown yet.
+    if found is None or found >= size:
+        raise DDTPError("log.18", f"no entry revokes {index}, the log has {size}")
+    return found
+
+
 def look_up(reads: Reads, size: int, prefix: str) -> list[tuple[int, bytes]]:
     """Return the entries of a herd among the first `size`; see `Registry.look_up`."""
     if not _PREFIX.fullmatch(prefix):

@@ -65,8 +65,12 @@ def name_of(asked: Entry, draft: bytes) -> bytes:
         return bytes([kind]) + asked.fingerprint.digest[:2] + sha256(draft).digest()[:16]
     if isinstance(asked, Used | Revoked):
         kind = entry.USED if isinstance(asked, Used) else entry.REVOKED
-        return bytes([kind]) + asked.index.to_bytes(8)
+        return _name_about(asked.index, kind)
     raise TypeError("only the log itself writes a status entry")
+
+
+def _name_about(index: int, kind: int) -> bytes:
+    return bytes([kind]) + index.to_bytes(8)
 
 
 class Reads:
@@ -118,6 +122,11 @@ class Reads:
             marks = ",".join("?" * len(asked))
             found |= dict(self._connection.execute(_KNOWN.format(marks), asked))
         return found
+
+    def revocation(self, index: int) -> int | None:
+        """Return the number of the entry that revokes another, None where there is none."""
+        name = _name_about(index, entry.REVOKED)
+        return self.known([name]).get(name)
 
     def revoked(self, size: int) -> list[int]:
         """Return the numbers of all entries that the first `size` entries revoke."""

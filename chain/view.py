@@ -9,7 +9,7 @@ what cannot be fetched becomes `Unanswered`, never a no.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -228,6 +228,18 @@ class View:
         found = await self.registry(origin).evidence(index)
         return await self._take(origin, found, index)
 
+    async def revocation(self, origin: str, index: int) -> Evidence:
+        """Return evidence of what revokes an entry, fetched, proven, and joined.
+
+        Whether its key opens the entry's lock is for whoever knows the entry (verify.8).
+
+        Raises:
+            DDTPError: log.18 nothing revokes the entry, network.7 no such log.
+            Unanswered: log.2; view.2, view.3 or view.6, naming a log that serves what does not
+                prove, or the revocation of another entry.
+        """
+        return await self._revoking(origin, await self.registry(origin).revocation(index), index)
+
     async def answer(
         self,
         origin: str,
@@ -303,7 +315,12 @@ class View:
             DDTPError: As `Registry.revoke`; network.7.
             Unanswered: log.2, log.6, log.13; view.2, view.3 or view.6.
         """
-        found = await self.registry(origin).revoke(index, key, reason)
+        return await self._revoking(
+            origin, await self.registry(origin).revoke(index, key, reason), index
+        )
+
+    async def _revoking(self, origin: str, found: Evidence, index: int) -> Evidence:
+        """Return evidence of a revocation, once it is proven, joined, and names the entry."""
         proven = await self._take(origin, found, None)
         written = entry.decode(proven.registration.entry)
         if not isinstance(written, entry.Revoked) or written.index != index:
@@ -344,22 +361,19 @@ class View:
         Args:
             documents: The files found, by item index, of each record.
         """
+        presented = [
+            Presented(
+                shown=shown,
+                issued=await self._issued(shown, _statement(shown), policy, refresh=as_of is None),
+                granted=Absent.NOT_REGISTERED,
+                documents=found,
+                used=Absent.NOT_REGISTERED,
+            )
+            for shown, found in zip(records, documents, strict=True)
+        ]
         return Case(
             profile=Profile.PACKAGE,
-            packages=tuple(
-                [
-                    Presented(
-                        shown=shown,
-                        issued=await self._issued(
-                            shown, _statement(shown), policy, refresh=as_of is None
-                        ),
-                        granted=Absent.NOT_REGISTERED,
-                        documents=found,
-                        used=Absent.NOT_REGISTERED,
-                    )
-                    for shown, found in zip(records, documents, strict=True)
-                ]
-            ),
+            packages=tuple(presented),
             network=self._network,
             joined=self.joined,
             policy=policy,
@@ -367,6 +381,7 @@ class View:
             as_of=as_of,
             heads=self._heads,
             anchored=self._anchored,
+            revocations=await self._revocations(presented, None),
         )
 
     async def presentation_case(
@@ -416,7 +431,28 @@ class View:
             heads=self._heads,
             anchored=self._anchored,
             requests={} if asked is None else {request: asked},
+            revocations=await self._revocations(presented, asked),
         )
+
+    async def _revocations(
+        self, presented: Sequence[Presented], asked: Request | None
+    ) -> Mapping[str, Mapping[int, Registration]]:
+        """Return what revokes the entries of a case that are revoked, as far as it can be read.
+
+        A bit has neither a date nor a reason. Without them it says as much: nothing hangs on it.
+        """
+        found: dict[str, dict[int, Registration]] = {}
+        for origin, answer in _answers(presented, asked):
+            index = answer.registration.index
+            if not _says_revoked(answer.status.tile, index):
+                continue
+            try:
+                read = await self.revocation(origin, index)
+            except (DDTPError, Unanswered) as error:
+                log.info("revocation not read", extra={"rule": error.rule})
+            else:
+                found.setdefault(origin, {})[index] = read.registration
+        return found
 
     async def _issued(
         self, shown: Shown, statement: Statement | None, policy: Policy, *, refresh: bool
@@ -767,6 +803,23 @@ def _opened(open_: Callable[[], T]) -> T | None:
 
 def _statement(shown: Shown) -> Statement | None:
     return _opened(lambda: Statement.open(shown.statement))
+
+
+def _says_revoked(tile: bytes, index: int) -> bool:
+    # Evidence of a log that we do not know comes here as it was brought.
+    return len(tile) == status.TILE_BYTES and status.bit(tile, index)
+
+
+def _answers(
+    presented: Sequence[Presented], asked: Request | None
+) -> Iterator[tuple[str, Evidence]]:
+    """Yield what evidence a case has of packages and grants, each with its log."""
+    for each in presented:
+        statement = _statement(each.shown)
+        if isinstance(each.issued, Evidence) and statement is not None:
+            yield statement.log, each.issued
+        if isinstance(each.granted, Evidence) and asked is not None:
+            yield asked.log, each.granted
 
 
 def _names(leaf: bytes, fingerprint: Fingerprint, kind: int) -> bool:

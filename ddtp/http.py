@@ -73,6 +73,7 @@ LOOK_UP = Route("look-up", "GET", "/entries/{prefix}", NOTHING, CBOR, 4 * MIB)
 CONSISTENCY = Route("consistency", "GET", "/consistency/{old}/{size}", NOTHING, CBOR, 64 * KIB)
 # Anybody who relays a log, and the log itself
 EVIDENCE_OF = Route("evidence", "GET", "/evidence/{index}", NOTHING, CBOR, 64 * KIB)
+REVOCATION_OF = Route("revocation", "GET", "/revocations/{index}", NOTHING, CBOR, 64 * KIB)
 NETWORK_FILE = Route("network", "GET", "/network", NOTHING, NETWORK, 16 * MIB)
 # Providers and receivers relay what a wallet may read of a log, so that it need not ask the log
 RELAYED_CHECKPOINT = Route(
@@ -80,6 +81,9 @@ RELAYED_CHECKPOINT = Route(
 )
 RELAYED_EVIDENCE = Route(
     "relayed-evidence", "GET", "/logs/{origin}/evidence/{index}", NOTHING, CBOR, 64 * KIB
+)
+RELAYED_REVOCATION = Route(
+    "relayed-revocation", "GET", "/logs/{origin}/revocations/{index}", NOTHING, CBOR, 64 * KIB
 )
 RELAYED_CONSISTENCY = Route(
     "relayed-consistency",
@@ -129,9 +133,11 @@ ROUTES: Final = (
     LOOK_UP,
     CONSISTENCY,
     EVIDENCE_OF,
+    REVOCATION_OF,
     NETWORK_FILE,
     RELAYED_CHECKPOINT,
     RELAYED_EVIDENCE,
+    RELAYED_REVOCATION,
     RELAYED_CONSISTENCY,
     ADD_CHECKPOINT,
     EXPLORE_ENTRIES,

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from ddtp import entry, evidence, grant, merkle, package, record, request
+from ddtp.entry import Granted, Issued
 from ddtp.errors import (
     DDTPError,
     MalformedError,
@@ -127,6 +128,8 @@ class Case:
         heads: Signed checkpoints that are opened already, by their bytes.
         requests: Requests that are opened already, by their bytes: a receiver keeps its own.
         anchored: Root by size of each head of each log that we have read at its anchors.
+        revocations: Registration of the `revoked` entry by the index that it names, of each log,
+            where it was read. It says when and why; whether is the status's to say.
     """
 
     profile: Profile
@@ -144,6 +147,9 @@ class Case:
     heads: Mapping[bytes, Head] = field(default_factory=lambda: MappingProxyType({}))
     requests: Mapping[bytes, Request] = field(default_factory=lambda: MappingProxyType({}))
     anchored: Mapping[str, Mapping[int, bytes]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    revocations: Mapping[str, Mapping[int, Registration]] = field(
         default_factory=lambda: MappingProxyType({})
     )
 
@@ -177,6 +183,26 @@ class Checked(NamedTuple):
     result: Result
     broken: str | None
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """That a package or a grant was withdrawn; when and why, as far as could be read.
+
+    Attributes:
+        rule: package.8 or grant.9.
+        as_of: The time of the status that says so.
+        revoked: The entry, None where it was not read or does not prove.
+    """
+
+    rule: str
+    as_of: int
+    revoked: entry.Revoked | None
+
+    @property
+    def reason(self) -> str | None:
+        """Return one of `entry.REASONS`, None where it is not known."""
+        return None if self.revoked is None else entry.REASONS[self.revoked.reason]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +268,11 @@ class Verdict:
         return tuple(found)
 
     @property
+    def withdrawals(self) -> tuple[Withdrawal, ...]:
+        """What was withdrawn, of a package and of a grant the first that failed its check."""
+        return tuple(self.examined.withdrawals)
+
+    @property
     def unknowns(self) -> tuple[str, ...]:
         """The rules that nobody could answer, each once."""
         unknown = (each.broken for each in self.checks if each.result is Result.UNKNOWN)
@@ -286,6 +317,7 @@ class _Examined:
     case: Case
     packages: tuple[_Package, ...]
     request: Request | None = None
+    withdrawals: list[Withdrawal] = field(default_factory=list)
 
     def head(self, data: bytes, origin: str) -> Head:
         """Return the head that a signed checkpoint states, opened once a case."""
@@ -468,7 +500,7 @@ def _package_is_not_revoked(found: _Examined, one: _Package) -> None:
     answer = _answered(one.presented.issued, "the package")
     standing = _standing(found, answer, _known(one.issued_head), _statement(one).log)
     if standing.revoked:
-        raise DDTPError("package.8", f"withdrawn by its provider, as of {standing.as_of}")
+        raise _withdrawn(found, answer, standing, "package.8", "withdrawn by its provider")
     _check_fresh(found.case, standing)
 
 
@@ -568,7 +600,7 @@ def _grant_is_not_revoked(found: _Examined, one: _Package) -> None:
     answer = _answered(one.presented.granted, "the grant")
     standing = _standing(found, answer, _known(one.granted_head), _request(found).log)
     if standing.revoked:
-        raise DDTPError("grant.9", f"withdrawn by the holder, as of {standing.as_of}")
+        raise _withdrawn(found, answer, standing, "grant.9", "withdrawn by the holder")
     _check_fresh(found.case, standing)
 
 
@@ -714,6 +746,36 @@ def _standing(found: _Examined, answer: Evidence, first: Head, origin: str) -> S
         return evidence.check_status(answer, first, newest)
     except (MalformedError, ProofError, SignatureError) as error:
         raise Unanswered(error.rule, f"status of {origin}: {error.detail}") from error
+
+
+def _withdrawn(
+    found: _Examined, answer: Evidence, standing: Standing, rule: str, what: str
+) -> DDTPError:
+    """Note a withdrawal, with the entry that says when and why, and return the refusal of it."""
+    revoked = _revocation(found, answer, standing.head.checkpoint.origin)
+    told = Withdrawal(rule=rule, as_of=standing.as_of, revoked=revoked)
+    found.withdrawals.append(told)
+    why = "why was not read" if revoked is None else f"at {revoked.time}, reason {told.reason}"
+    return DDTPError(rule, f"{what}, as of {standing.as_of}: {why}")
+
+
+def _revocation(found: _Examined, answer: Evidence, origin: str) -> entry.Revoked | None:
+    """Return the entry that revokes another, None where it was not read or does not prove."""
+    index = answer.registration.index
+    read = found.case.revocations.get(origin, {}).get(index)
+    if read is None:
+        return None
+    try:
+        head = found.head(read.checkpoint, origin)
+        _check_on_our_line(found.case, head.checkpoint)
+        revoked = evidence.check_registration(read, head)
+    except (DDTPError, Unanswered):
+        return None  # the status has said that it is withdrawn: nothing hangs on the reason
+    target = entry.decode(answer.registration.entry)
+    if not isinstance(revoked, entry.Revoked) or not isinstance(target, Issued | Granted):
+        return None
+    opens = entry.lock_of(revoked.key) == target.lock
+    return revoked if opens and revoked.index == index else None
 
 
 def _check_fresh(case: Case, standing: Standing) -> None:

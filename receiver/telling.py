@@ -191,7 +191,7 @@ def withdrawals(home: Home, asked: Asked, language: str) -> list[str]:
             "receiver.package_withdrawn",
             language,
             when=moment(each.withdrawn_at or 0),
-            why=words.say(f"receiver.reason_{entry.REASONS[each.reason or 0]}", language),
+            why=words.say(f"common.reason_{entry.REASONS[each.reason or 0]}", language),
         )
         for each in _noticed(home, asked)
     ]

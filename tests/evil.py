@@ -41,6 +41,10 @@ class Served:
         """Return evidence under the newest checkpoint."""
         return self.log.evidence(index)
 
+    async def revocation(self, index: int) -> Evidence:
+        """Name none."""
+        raise DDTPError("log.18", f"{index}")
+
     async def look_up(self, prefix: str) -> list[tuple[int, bytes]]:
         """Find nothing."""
         del prefix

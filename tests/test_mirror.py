@@ -19,7 +19,7 @@ from chain.mirror import Mirror
 from chain.registry import Registry
 from chain.server import reading
 from ddtp import entry, evidence
-from ddtp.errors import Unanswered
+from ddtp.errors import DDTPError, Unanswered
 from ddtp.network import Role
 from ddtp.policy import Policy
 from ddtp.web import Client, application, serve
@@ -76,6 +76,23 @@ async def test_a_mirror_answers_as_the_log_does(town: Town, count: int) -> None:
     async with mirrored(town) as (mirror, asked):
         assert (await mirror.look()).good
         assert await answers(asked, log.size) == await answers(log, log.size)
+        told = [await each.revocation(found.registration.index) for each in (asked, log)]
+        assert told[0].encode() == told[1].encode()
+
+
+async def test_log_18_a_mirror_names_only_what_it_shows(town: Town) -> None:
+    (found,) = await append(town, granted("grant"))
+    index = found.registration.index
+    async with mirrored(town) as (mirror, asked):
+        await mirror.look()
+        shown = mirror.copy.checkpoint()
+        await (town.log or pytest.fail("no log")).revoke(index, secret("lock"), 0)
+        with pytest.raises(DDTPError, match=r"\(log\.18\)"):
+            await asked.revocation(index)
+        await mirror.look()
+        mirror.shown.show(shown or b"")
+        with pytest.raises(DDTPError, match=r"\(log\.18\)"):
+            await asked.revocation(index)
 
 
 async def test_a_mirror_answers_while_the_log_is_down(town: Town) -> None:

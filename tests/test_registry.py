@@ -321,6 +321,36 @@ async def test_revoke_sets_the_bit_and_returns_the_revocation(place: Place) -> N
     assert place.standing(await place.registry.evidence(index)).revoked
 
 
+async def test_the_revocation_is_read_by_the_index_that_it_names(place: Place) -> None:
+    (package,) = await place.append(issued("package"))
+    index = package.registration.index
+    written = await place.registry.revoke(index, secret("lock"), 1)
+    await place.append(issued("another"))
+    found = await place.registry.revocation(index)
+    place.standing(found)
+    assert found.registration.index == written.registration.index
+    revocation = entry.decode(found.registration.entry)
+    assert isinstance(revocation, entry.Revoked)
+    assert (revocation.index, entry.REASONS[revocation.reason]) == (index, "replaced")
+
+
+async def test_the_first_revocation_is_the_one_that_is_read(place: Place) -> None:
+    (package,) = await place.append(issued("package"))
+    index = package.registration.index
+    await place.registry.revoke(index, secret("lock"), 3)
+    await place.registry.revoke(index, secret("lock"), 1)
+    revocation = entry.decode((await place.registry.revocation(index)).registration.entry)
+    assert isinstance(revocation, entry.Revoked)
+    assert entry.REASONS[revocation.reason] == "compromise"
+
+
+@pytest.mark.parametrize("index", [0, 2, 3, 10**6, 2**63 - 1, 10**19 - 1])
+async def test_log_18_what_nothing_revokes_has_no_revocation(place: Place, index: int) -> None:
+    await place.append(issued("package"))
+    with refused(DDTPError, "log.18"):
+        await place.registry.revocation(index)
+
+
 async def test_nothing_else_is_revoked(place: Place) -> None:
     one, two = await place.append(issued("one", "lock one"), issued("two"))
     await place.registry.revoke(one.registration.index, secret("lock one"), 0)

@@ -3,16 +3,18 @@
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from ddtp import words
+from ddtp import entry, words
 from ddtp.errors import Outcome
+from ddtp.package import Statement
 from ddtp.verify import CHECKS, RULES, Case, Checked, Result, Session, Verdict, examine
 from ddtp.words import verdict
 from ddtp.words.verdict import explain
-from tests.builders import DAY, NOW
-from tests.cases import alone, in_court, make
+from tests.builders import DAY, NOW, REVOCATION_SEED
+from tests.cases import alone, in_court, make, refreshed
 
 HONEST = make()
 GROUPS = ("intact", "issuer", "registered", "in_force", "consent", "used_once")
@@ -115,6 +117,51 @@ def test_a_sender_who_is_not_known_is_a_notice() -> None:
     assert "not known" in explain(examine(HONEST.case)).notices[0]
     bound = make(request=replace(HONEST.request, binding=1)).case
     assert explain(examine(replace(bound, session=Session.SAME))).notices == ()
+
+
+def withdrawn_case(*, was_read: bool) -> Case:
+    """Return the case of a package that its provider replaced."""
+    made = make()
+    index = made.issued[0]
+    statement = Statement.open(made.case.packages[0].shown.statement)
+    key = entry.revocation_key(REVOCATION_SEED, statement.cti)
+    [written] = made.log.append(entry.Revoked(index, key, 1, entry.NOT_YET), time=NOW)
+    told = {made.log.origin: {index: made.log.registration(written)}} if was_read else {}
+    return replace(refreshed(made).case, revocations=told)
+
+
+@pytest.mark.parametrize("language", words.LANGUAGES)
+def test_a_withdrawal_says_when_and_why(language: str) -> None:
+    told = explain(examine(withdrawn_case(was_read=True)), language)
+    day = datetime.fromtimestamp(NOW, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    assert day in told.line
+    assert words.say("common.reason_replaced", language) in told.line
+    in_force = next(each for each in told.groups if each.group == "in_force")
+    assert in_force.reason == told.line
+
+
+@pytest.mark.parametrize("language", words.LANGUAGES)
+def test_a_withdrawal_of_which_nothing_was_read_says_as_of_when(language: str) -> None:
+    told = explain(examine(withdrawn_case(was_read=False)), language)
+    assert datetime.fromtimestamp(NOW, UTC).strftime("%Y-%m-%d %H:%M UTC") in told.line
+    assert words.say("common.reason_replaced", language) not in told.line
+
+
+@pytest.mark.parametrize(
+    ("was_read", "reason", "at"), [(True, "replaced", NOW), (False, None, None)]
+)
+def test_programs_read_the_reason_of_a_withdrawal(
+    reason: str | None, at: int | None, *, was_read: bool
+) -> None:
+    document = explain(examine(withdrawn_case(was_read=was_read)), "pt").document()
+    assert document["withdrawals"] == [
+        {"rule": "package.8", "reason": reason, "withdrawn_at": at, "as_of": NOW}
+    ]
+
+
+def test_a_time_that_nobody_can_write_is_told_as_a_number() -> None:
+    told = verdict.Withdrawn(rule="package.8", reason="error", at=2**62, as_of=NOW)
+    assert str(2**62) in told.sentence("en")
 
 
 def test_another_time_than_now_is_a_notice() -> None:

@@ -15,6 +15,7 @@ from ddtp.evidence import Evidence
 from ddtp.fingerprint import Fingerprint
 from ddtp.keys import SigningKey
 from ddtp.network import Level, MemberKey, MemberRole, Network, Role
+from ddtp.package import Statement
 from ddtp.policy import Policy
 from ddtp.receipt import Receipt
 from ddtp.record import CLAIM, Item
@@ -788,6 +789,97 @@ def test_verify_8_names_a_withdrawal_even_under_an_old_status() -> None:
     made = make()
     case = revoked(made, made.issued[0], 1)
     assert failures(replace(case, policy=Policy(status_seconds=1))) == {"verify.8": "package.8"}
+
+
+def revocation(made: Made, index: int, reason: int) -> Revoked:
+    """Return what revokes the package or the grant at an index, by the key of its lock."""
+    statement = Statement.open(made.case.packages[0].shown.statement)
+    cti = statement.cti if index in made.issued else made.grants[0].cti
+    key = entry.revocation_key(builders.REVOCATION_SEED, cti)
+    return Revoked(index, key, reason, entry.NOT_YET)
+
+
+def read(made: Made, index: int, written: int) -> Case:
+    """Return the case with what is said to revoke an index, of those that its log has written."""
+    told = {made.log.origin: {index: made.log.registration(written)}}
+    return replace(refreshed(made).case, revocations=told)
+
+
+def test_verify_8_says_when_and_why_it_was_withdrawn() -> None:
+    made = make()
+    [written] = made.log.append(revocation(made, made.issued[0], 1), time=NOW)
+    verdict = examine(read(made, made.issued[0], written))
+    [told] = verdict.withdrawals
+    assert told.revoked is not None
+    assert (told.rule, told.reason, told.revoked.time) == ("package.8", "replaced", NOW)
+    failed = next(each for each in verdict.checks if each.rule == "verify.8")
+    assert failed.detail == f"withdrawn by its provider, as of {NOW}: at {NOW}, reason replaced"
+
+
+def test_verify_19_says_when_it_was_withdrawn() -> None:
+    made = make()
+    [written] = made.log.append(revocation(made, made.granted[0], 4), time=NOW)
+    [told] = examine(read(made, made.granted[0], written)).withdrawals
+    assert (told.rule, told.reason, told.as_of) == ("grant.9", "withdrawn", NOW)
+
+
+def test_verify_8_a_reason_that_was_not_read_is_not_known() -> None:
+    made = make()
+    [told] = examine(revoked(made, made.issued[0], 1)).withdrawals
+    assert (told.rule, told.reason, told.as_of) == ("package.8", None, NOW - 10)
+
+
+def of_the_grant(made: Made) -> Revoked:
+    return revocation(made, made.granted[0], 4)
+
+
+def of_another_key(made: Made) -> Revoked:
+    return Revoked(made.issued[0], bytes(32), 2, entry.NOT_YET)
+
+
+@pytest.mark.parametrize("written", [of_the_grant, of_another_key])
+def test_verify_8_takes_a_reason_only_from_what_opens_the_lock(
+    written: Callable[[Made], Revoked],
+) -> None:
+    made = make()
+    first = made.log.append(revocation(made, made.issued[0], 1), time=NOW)
+    [false] = made.log.append(written(made), time=NOW)
+    assert first != [false]
+    case = read(made, made.issued[0], false)
+    assert [each.reason for each in examine(case).withdrawals if each.rule == "package.8"] == [None]
+    assert failures(case)["verify.8"] == "package.8"
+
+
+@pytest.mark.parametrize(
+    "change", [{"path": ()}, {"checkpoint": b"no note"}, {"entry": b""}, {"index": 0}], ids=str
+)
+def test_verify_8_takes_no_reason_that_does_not_prove(change: dict[str, object]) -> None:
+    made = make()
+    [written] = made.log.append(revocation(made, made.issued[0], 1), time=NOW)
+    case = read(made, made.issued[0], written)
+    proven = case.revocations[made.log.origin][made.issued[0]]
+    false = replace(proven, **change)  # type: ignore[arg-type]  # names of its fields
+    case = replace(case, revocations={made.log.origin: {made.issued[0]: false}})
+    assert [each.reason for each in examine(case).withdrawals] == [None]
+    assert failures(case) == {"verify.8": "package.8"}
+
+
+def test_verify_8_takes_no_reason_from_a_head_that_nothing_joins() -> None:
+    made = make()
+    [written] = made.log.append(revocation(made, made.issued[0], 1), time=NOW)
+    known = refreshed(made).case
+    made.log.append(time=NOW + 1)
+    told = {made.log.origin: {made.issued[0]: made.log.registration(written)}}
+    assert [each.reason for each in examine(replace(known, revocations=told)).withdrawals] == [None]
+
+
+def test_what_revokes_something_in_force_is_no_withdrawal() -> None:
+    made = make()
+    [written] = made.log.append(revocation(made, made.granted[0], 4), time=NOW)
+    told = {made.log.origin: {made.granted[0]: made.log.registration(written)}}
+    case = replace(HONEST.case, revocations=told)
+    assert examine(case).outcome is Outcome.VERIFIED
+    assert examine(case).withdrawals == ()
 
 
 def test_verify_10_refuses_an_index_outside_the_tree() -> None:

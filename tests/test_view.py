@@ -5,7 +5,7 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -20,7 +20,7 @@ from chain.registry import Registry
 from chain.relay import relays
 from chain.view import View
 from ddtp import entry, http, network, verify
-from ddtp.entry import Entry, Granted, Issued
+from ddtp.entry import Entry, Granted, Issued, Revoked
 from ddtp.errors import (
     ConflictError,
     DDTPError,
@@ -394,6 +394,19 @@ async def test_a_wallet_joins_heads_through_a_relay(view: View, wallet: View) ->
     assert size_of(early.status.checkpoint) in wallet.joined[ORIGIN]
 
 
+async def test_a_wallet_reads_a_revocation_through_a_relay(view: View, wallet: View) -> None:
+    (package,) = await register(view, issued("package"))
+    written = await view.revoke(ORIGIN, package.registration.index, secret("lock"), 1)
+    found = await wallet.revocation(ORIGIN, package.registration.index)
+    assert found.registration.entry == written.registration.entry
+
+
+async def test_log_18_a_relay_hands_on_that_nothing_is_revoked(view: View, wallet: View) -> None:
+    (package,) = await register(view, issued("package"))
+    with refused(DDTPError, "log.18"):
+        await wallet.revocation(ORIGIN, package.registration.index)
+
+
 async def test_log_2_a_relay_looks_nobody_up(view: View, wallet: View) -> None:
     await register(view, issued("package"))
     assert is_unanswered(await ask(wallet, issued("package")), "log.2")
@@ -673,6 +686,104 @@ async def test_package_8_a_withdrawn_package_is_not_verified(view: View) -> None
     (shown,) = await register(view, _entry_of(package))
     await view.revoke(ORIGIN, shown.registration.index, secret("lock"), 1)
     verdict = verify.examine(await view.package_case(package, {}, POLICY))
+    assert (verdict.outcome, verdict.reasons) == (Outcome.NOT_VERIFIED, ("package.8",))
+
+
+async def withdrawn(view: View, reason: int = 1) -> tuple[Package, int]:
+    """Return a package that its provider revoked, and its index."""
+    package = _package()
+    (shown,) = await register(view, _entry_of(package))
+    index = shown.registration.index
+    await view.revoke(ORIGIN, index, secret("lock"), reason)
+    fresh = await view.evidence(ORIGIN, index)
+    return replace(package, evidence=fresh.encode()), index
+
+
+async def test_package_8_says_when_and_why_it_was_withdrawn(town: Town, view: View) -> None:
+    package, _ = await withdrawn(view)
+    verdict = verify.examine(await view.package_case(package, {}, POLICY))
+    (told,) = verdict.withdrawals
+    assert (told.rule, told.reason) == ("package.8", "replaced")
+    assert told.revoked is not None
+    assert abs(told.revoked.time - town.clock()) <= 2
+    assert verdict.reasons == ("package.8",)
+
+
+async def test_package_8_offline_is_as_of_the_checkpoint_and_why_is_not_read(
+    town: Town, view: View
+) -> None:
+    package, _ = await withdrawn(view)
+    offline = town.view("offline", offline=True)
+    verdict = verify.examine(await offline.package_case(package, {}, POLICY))
+    (told,) = verdict.withdrawals
+    assert (told.reason, told.revoked) == (None, None)
+    assert abs(told.as_of - town.clock()) <= 2
+    assert (verdict.outcome, verdict.reasons) == (Outcome.NOT_VERIFIED, ("package.8",))
+
+
+OTHER = 2  # the first entry of a log after its two of status
+
+
+class Misleading(Liar):
+    """A log that names another revocation than that of the entry asked for, or none."""
+
+    def __init__(self, honest: Log, says: Callable[[Log, int], Awaitable[Evidence]]) -> None:
+        super().__init__(honest)
+        self._log = honest
+        self._says = says
+
+    async def revocation(self, index: int) -> Evidence:
+        return await self._says(self._log, index)
+
+
+async def _of_another(honest: Log, index: int) -> Evidence:
+    assert index != OTHER
+    return await honest.revocation(OTHER)
+
+
+async def _no_revocation(honest: Log, index: int) -> Evidence:
+    return await honest.evidence(index)
+
+
+async def _unproven(honest: Log, index: int) -> Evidence:
+    found = await honest.revocation(index)
+    leaf = entry.decode(found.registration.entry)
+    assert isinstance(leaf, Revoked)
+    other = entry.encode(replace(leaf, reason=2))
+    return replace(found, registration=replace(found.registration, entry=other))
+
+
+async def _silent(honest: Log, index: int) -> Evidence:
+    raise Unanswered("log.2", f"{ORIGIN} does not answer")
+
+
+async def _denying(honest: Log, index: int) -> Evidence:
+    raise DDTPError("log.18", f"nothing revokes {index}")
+
+
+@pytest.mark.parametrize(
+    ("says", "rule"),
+    [
+        (_of_another, "view.3"),
+        (_no_revocation, "view.3"),
+        (_unproven, "view.2"),
+        (_silent, "log.2"),
+        (_denying, "log.18"),
+    ],
+)
+async def test_a_log_that_lies_of_a_reason_is_not_believed_and_changes_no_outcome(
+    town: Town, view: View, says: Callable[[Log, int], Awaitable[Evidence]], rule: str
+) -> None:
+    (other,) = await register(view, issued("other"))
+    assert other.registration.index == OTHER
+    await view.revoke(ORIGIN, OTHER, secret("lock"), 3)
+    package, index = await withdrawn(view)
+    assert town.log is not None
+    deceived = view_of(town, "deceived", Misleading(town.log, says))
+    with refused(DDTPError if rule == "log.18" else Unanswered, rule):
+        await deceived.revocation(ORIGIN, index)
+    verdict = verify.examine(await deceived.package_case(package, {}, POLICY))
+    assert [each.reason for each in verdict.withdrawals] == [None]
     assert (verdict.outcome, verdict.reasons) == (Outcome.NOT_VERIFIED, ("package.8",))
 
 

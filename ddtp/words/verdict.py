@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -17,12 +18,13 @@ from ddtp import words
 
 if TYPE_CHECKING:  # the rooms' pages start without the verifier
     from ddtp.evidence import Pointer
-    from ddtp.verify import Checked, Verdict
+    from ddtp.verify import Checked, Verdict, Withdrawal
 
 SCHEMA: Final = "ddtp.verdict/1"
 
 _FILE: Final = Path(__file__).with_name("verdict.toml")
 _WORST_FIRST: Final = ("failed", "unknown", "passed", "not_applicable")
+_WITHDRAWN: Final = {"package.8": "record", "grant.9": "consent"}
 _RESULTS: Final = {
     "verified": "passed",
     "not_verified": "failed",
@@ -74,6 +76,37 @@ class GroupWords:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """That a record or a consent was withdrawn, in words.
+
+    Attributes:
+        rule: package.8 or grant.9.
+        reason: none, replaced, error, compromise or withdrawn; None where it could not be read.
+        at: The time of the `revoked` entry, likewise.
+        as_of: The time of the status that says so.
+    """
+
+    rule: str
+    reason: str | None
+    at: int | None
+    as_of: int
+
+    @classmethod
+    def of(cls, told: Withdrawal) -> Withdrawn:
+        """Return what a verdict found out about a withdrawal."""
+        at = None if told.revoked is None else told.revoked.time
+        return cls(rule=told.rule, reason=told.reason, at=at, as_of=told.as_of)
+
+    def sentence(self, language: str) -> str:
+        """Return what happened, when and why, as far as it could be read."""
+        key = f"withdrawn.{_WITHDRAWN[self.rule]}"
+        if self.reason is None or self.at is None:
+            return _words(f"{key}.unread", language).format(as_of=_moment(self.as_of))
+        why = words.say(f"common.reason_{self.reason}", language)
+        return _words(f"{key}.read", language).format(at=_moment(self.at), why=why)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """A whole verdict in one language.
 
@@ -96,6 +129,7 @@ class Explanation:
     line: str
     limits: str
     notices: tuple[str, ...]
+    withdrawals: tuple[Withdrawn, ...]
     groups: tuple[GroupWords, ...]
     checks: tuple[CheckWords, ...]
     decided_at: int
@@ -103,6 +137,15 @@ class Explanation:
 
     def document(self) -> dict[str, Json]:
         """Return the verdict for programs, ready for JSON; times are Unix seconds."""
+        withdrawals: list[Json] = [
+            {
+                "rule": each.rule,
+                "reason": each.reason,
+                "withdrawn_at": each.at,
+                "as_of": each.as_of,
+            }
+            for each in self.withdrawals
+        ]
         groups: list[Json] = [
             {
                 "group": each.group,
@@ -130,6 +173,7 @@ class Explanation:
             "headline": self.headline,
             "line": self.line,
             "notices": list(self.notices),
+            "withdrawals": withdrawals,
             "decided_at": self.decided_at,
             "as_of": self.as_of,
             "groups": groups,
@@ -143,8 +187,10 @@ def explain(verdict: Verdict, language: str = "en") -> Explanation:
     from ddtp.verify import CHECKS
 
     profile = verdict.profile.value
+    withdrawals = tuple(map(Withdrawn.of, verdict.withdrawals))
+    told = {each.rule: each.sentence(language) for each in withdrawals}
     checks = tuple(
-        _check(checked, row.group, profile, language)
+        _check(checked, row.group, profile, language, told)
         for checked, row in zip(verdict.checks, CHECKS, strict=True)
     )
     names = dict.fromkeys(row.group for row in CHECKS)
@@ -158,6 +204,7 @@ def explain(verdict: Verdict, language: str = "en") -> Explanation:
         line=_why(checks, _RESULTS[outcome]) or _words(f"profiles.{profile}", language),
         limits=_words("limits", language),
         notices=_notices(verdict, checks, language),
+        withdrawals=withdrawals,
         groups=tuple(_group(name, checks, profile, language) for name in names),
         checks=checks,
         decided_at=verdict.decided_at,
@@ -165,7 +212,9 @@ def explain(verdict: Verdict, language: str = "en") -> Explanation:
     )
 
 
-def _check(checked: Checked, group: str, profile: str, language: str) -> CheckWords:
+def _check(
+    checked: Checked, group: str, profile: str, language: str, told: Mapping[str, str]
+) -> CheckWords:
     key = f"checks.{checked.rule.removeprefix('verify.')}"
     result = checked.result.value
     return CheckWords(
@@ -176,7 +225,7 @@ def _check(checked: Checked, group: str, profile: str, language: str) -> CheckWo
         sentence=_sentence(checked, key, profile, language),
         noted=_is_noted(checked),
         rule=checked.broken,
-        reason=_reason(checked, language),
+        reason=told.get(checked.broken or "") or _reason(checked, language),
         detail=checked.detail,
     )
 
@@ -251,6 +300,14 @@ def _anchor(told: Pointer, language: str, *, was_read: bool) -> str:
     )
     key = "anchors.read" if was_read else "anchors.unread"
     return _words(key, language).format(place=place, sequence=told.sequence)
+
+
+def _moment(seconds: int) -> str:
+    """Return a Unix time as people read it; a log may have written any number."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)
 
 
 def _words(key: str, language: str) -> str:
