@@ -4,7 +4,10 @@ One module for a group of chapters, over the values of `tests.builders` and `tes
 refused is taken from the tables of the chapters' own tests; which rule it breaks is said here.
 """
 
-from tests.making import consents, deciding, logs, lowest, networks, records
+from collections.abc import Mapping
+from functools import cache
+
+from tests.making import consents, deciding, logs, lowest, networks, records, verdicts
 from tests.making.form import rows
 
 CHAPTERS = {
@@ -17,6 +20,11 @@ CHAPTERS = {
 }
 
 
-def contents() -> dict[str, str]:
+NAMES = (*(f"{chapter}.json" for chapter in CHAPTERS), "verify.json")
+
+
+@cache
+def contents() -> Mapping[str, str]:
     """Return the text of every file of vectors, by its name."""
-    return {f"{name}.json": rows(vectors()) for name, vectors in CHAPTERS.items()}
+    written = {f"{name}.json": rows(vectors()) for name, vectors in CHAPTERS.items()}
+    return {**written, "verify.json": verdicts.text()}
