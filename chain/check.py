@@ -16,17 +16,31 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from chain.view import View
-from ddtp import encoding, evidence_file, record, request, seal, verify, words
+from ddtp import (
+    encoding,
+    evidence,
+    evidence_file,
+    grant,
+    merkle,
+    record,
+    request,
+    seal,
+    verify,
+    words,
+)
 from ddtp.breach import Breach
 from ddtp.cli import beside, exits
 from ddtp.conviction import Conviction
+from ddtp.entry import Granted
 from ddtp.errors import DDTPError, LockedError, MalformedError, Outcome, Unanswered
 from ddtp.evidence import Evidence, Registration
 from ddtp.evidence_file import EvidenceFile
+from ddtp.fingerprint import Fingerprint
+from ddtp.grant import Grant
 from ddtp.network import Level, Role
 from ddtp.package import Package, Statement
 from ddtp.policy import Policy
-from ddtp.presentation import Presentation
+from ddtp.presentation import Presentation, Shown
 from ddtp.record import Document, Item
 from ddtp.request import Request
 from ddtp.verify import Contents, Found, Verdict
@@ -163,6 +177,7 @@ async def _check_presentation(
 ) -> Finding:
     """Check the records in an opened presentation; only its receiver can say more of it."""
     shown = Presentation.decode(bundle.package).packages
+    _check_grants(view, shown)
     sealed = {sha256 for each in shown for _, sha256 in each.documents}
     held = await asyncio.to_thread(_unsealed, bundle, sealed, identities)
     documents = [
@@ -171,6 +186,32 @@ async def _check_presentation(
     ]
     case = await view.records_case(shown, documents, policy, as_of=_time(at))
     return _examined(path, "presentation", verify.examine(case))
+
+
+def _check_grants(view: View, packages: Sequence[Shown]) -> None:
+    """Refuse grants that are not by the bound keys, for exactly what is shown.
+
+    Raises:
+        DDTPError: As the grants' own rules refuse; package.1 for a statement that is none.
+        MalformedError: cbor.1 to cbor.7, evidence.1.
+        Unanswered: The evidence of a grant's entry does not prove it.
+    """
+    for each in packages:
+        given = Grant.open(each.grant, Statement.open(each.statement).holder)
+        grant.check_packages(given, [one.fingerprint for one in packages])
+        grant.check_disclosed(given, each.indices, merkle.leaf_hashes(each.leaves))
+        if each.granted is None:
+            continue
+        shown = Evidence.decode(each.granted)
+        try:
+            first = view.head(shown.registration.checkpoint, given.log)
+            found = evidence.check_registration(shown.registration, first)
+            evidence.check_status(shown, first, view.head(shown.status.checkpoint, given.log))
+        except DDTPError as error:
+            raise Unanswered(error.rule, error.detail) from error
+        meant = (Fingerprint.of(each.grant), given.lock)
+        if not isinstance(found, Granted) or (found.fingerprint, found.lock) != meant:
+            raise Unanswered("grant.7", "the evidence of a grant is of another entry")
 
 
 def _unsealed(

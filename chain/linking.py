@@ -17,13 +17,14 @@ from ddtp.request import Request
 
 
 async def joined(view: View, file: EvidenceFile) -> EvidenceFile:
-    """Return an evidence file as it is given away: joined, and without naming age files (file.5).
+    """Return an evidence file as it is given away: bare (file.5, file.6), and joined.
 
     What joins each checkpoint in it to the newest of its log goes in.
 
     Raises:
         Unanswered: A log did not give it.
     """
+    file = bare(file)
     heads = _checkpoints(view, file)
     links = []
     for origin, found in heads.items():
@@ -38,8 +39,7 @@ async def joined(view: View, file: EvidenceFile) -> EvidenceFile:
             except DDTPError as error:
                 raise Unanswered(error.rule, f"{origin}: {error.detail}") from error
             links.append(Link(origin=origin, older=older, newer=newest, path=path))
-    presentation = bare(Presentation.decode(file.presentation)).encode()
-    return replace(file, presentation=presentation, links=tuple(links))
+    return replace(file, links=tuple(links))
 
 
 def _checkpoints(view: View, file: EvidenceFile) -> dict[str, dict[bytes, Head]]:

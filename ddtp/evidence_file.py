@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
-from ddtp import encoding, evidence, network
+from ddtp import encoding, evidence, network, note
 from ddtp.encoding import Encodable, Fields, Value
 from ddtp.entry import Status, decode
 from ddtp.errors import DDTPError, MalformedError, TrustError, Unanswered
@@ -109,12 +109,15 @@ def case_of(
         MalformedError: cbor.1 to cbor.8, presentation.1, evidence.1, request.1, receipt.1.
         ProofError: merkle.1 to merkle.3, a link does not join what it names.
         SignatureError: cose.4, note.2.
-        TrustError: network.2 to network.7; file.2 where nothing in it bears a time, file.4, file.5.
+        TrustError: network.2 to network.7; file.2 where nothing in it bears a time, file.4,
+            file.5, file.6.
     """
     trusted = network.walk(pinned, file.versions)
     _check_versions(file.versions)
     presentation = Presentation.decode(file.presentation)
     _check_documents(presentation)
+    if _with_lines_that_count(file) != file:
+        raise TrustError("file.6", "a checkpoint bears a line that does not count")
     receipt = Receipt.open(file.receipt)
     packages = tuple(
         _presented(shown, file.used[n] if n < len(file.used) else None, documents.get(n, {}))
@@ -134,13 +137,60 @@ def case_of(
     )
 
 
-def bare(presentation: Presentation) -> Presentation:
-    """Return a presentation as an evidence file has it: without naming age files (file.5)."""
+def bare(file: EvidenceFile) -> EvidenceFile:
+    """Return a file as it is given away: nothing in it that nobody signed (file.5, file.6).
+
+    Raises:
+        MalformedError: cbor.1 to cbor.8, presentation.1, evidence.1, note.1, note.4, network.1.
+        TrustError: network.2 to network.4.
+    """
+    presentation = Presentation.decode(file.presentation)
     packages = tuple(
         replace(each, documents=tuple((index, NO_FILE) for index, _ in each.documents))
         for each in presentation.packages
     )
-    return replace(presentation, packages=packages)
+    unnamed = replace(presentation, packages=packages)
+    return _with_lines_that_count(replace(file, presentation=unnamed.encode()))
+
+
+def _with_lines_that_count(file: EvidenceFile) -> EvidenceFile:
+    """Return a file whose checkpoints bear no line but those that its last version counts."""
+    known = network.walk(network.first(file.versions[0]), file.versions)
+
+    def note_of(data: bytes) -> bytes:
+        origin = data.partition(b"\n")[0].decode(errors="replace")
+        try:
+            log = known.log(origin)
+        except TrustError:
+            return data  # the verdict says so
+        return note.counted(data, origin, log.key, known.witnesses_of(log))
+
+    def registration_of(each: Registration) -> Registration:
+        return replace(each, checkpoint=note_of(each.checkpoint))
+
+    def evidence_of(data: bytes | None) -> bytes | None:
+        if data is None:
+            return None
+        each = Evidence.decode(data)
+        status = replace(each.status, checkpoint=note_of(each.status.checkpoint))
+        return replace(
+            each, registration=registration_of(each.registration), status=status
+        ).encode()
+
+    presentation = Presentation.decode(file.presentation)
+    packages = tuple(
+        replace(each, issued=evidence_of(each.issued), granted=evidence_of(each.granted))
+        for each in presentation.packages
+    )
+    return replace(
+        file,
+        presentation=replace(presentation, packages=packages).encode(),
+        used=tuple(registration_of(Registration.decode(each)).encode() for each in file.used),
+        links=tuple(
+            replace(each, older=note_of(each.older), newer=note_of(each.newer))
+            for each in file.links
+        ),
+    )
 
 
 def _check_documents(presentation: Presentation) -> None:

@@ -400,6 +400,10 @@ class Network:
             raise TrustError("network.9", f"{member_id} may not {role.name.lower()}")
         return member
 
+    def witnesses_of(self, log: Log) -> dict[str, KeyID]:
+        """Return name and key of each witness that counts for a log: not its operator's."""
+        return {each.name: each.key for each in self.witnesses if each.operator != log.operator}
+
     def open_head(self, data: bytes, origin: str) -> Head:
         """Return the head of a log that a signed checkpoint states.
 
@@ -414,7 +418,7 @@ class Network:
             checkpoint.size < log.end[0] or (checkpoint.size, checkpoint.root) == log.end
         ):
             raise TrustError("network.10", f"{origin} ended at {log.end[0]} entries")
-        others = {each.name: each.key for each in self.witnesses if each.operator != log.operator}
+        others = self.witnesses_of(log)
         if not others:
             return Head(checkpoint=checkpoint, level=Level.SIGNED, witnessed_at=None)
         times = sorted(note.cosignatures(data, others).values(), reverse=True)

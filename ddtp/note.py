@@ -233,6 +233,27 @@ def cosignatures(note: bytes, witnesses: Mapping[str, KeyID]) -> dict[str, int]:
     return found
 
 
+def counted(note: bytes, origin: str, key_id: KeyID, witnesses: Mapping[str, KeyID]) -> bytes:
+    """Return the note with only those lines that count, in their order.
+
+    They are the first of the log's key, and of each of these witnesses the first that holds and
+    has its latest time.
+
+    Raises:
+        MalformedError: note.1 or note.4, it is no note.
+    """
+    parsed = parse(note)
+    times = cosignatures(note, witnesses)
+    own = key_hash(origin, key_id)
+    kept: dict[str, NoteSignature] = {}
+    for line in parsed.signatures:
+        alone = replace(parsed, signatures=(line,)).encode()
+        is_own = (line.name, line.key_hash) == (origin, own)
+        if is_own or cosignatures(alone, witnesses) == {line.name: times.get(line.name)}:
+            kept.setdefault(line.name, line)
+    return replace(parsed, signatures=tuple(kept.values())).encode()
+
+
 def check_cosignature(note: bytes, name: str, key_id: KeyID) -> int:
     """Return when this witness cosigned the note.
 

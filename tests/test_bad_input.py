@@ -308,8 +308,8 @@ FILES: dict[str, tuple[bytes, int, set[str]]] = {
     "19 a web page": (b"<!doctype html><p>Sign in", 4, {"file-of-another-kind"}),
     "19 a sealed file": (
         seal.seal(GOOD.data, [REQUEST.recipient]),
-        4,
-        {"file-of-another-kind"},
+        5,
+        {"sealed-to-another"},
     ),
     "20 a bit of the header": (
         statement_of(flipped(GOOD.package.statement, 20)),
@@ -604,7 +604,7 @@ def test_inspect_takes_any_file(name: str, run: Run, tmp_path: Path) -> None:
 def test_what_was_refused_names_what_it_looks_like(run: Run, tmp_path: Path) -> None:
     looks = {"19 a PDF": "a PDF", "19 JSON": "JSON", "19 an image": "a PNG image"}
     looks |= {"1 an empty file": "an empty file", "6 a request of DDTP/2": "request of DDTP/2"}
-    looks |= {"19 a web page": "a web page", "19 a sealed file": "an age file"}
+    looks |= {"19 a web page": "a web page", "19 a sealed file": "--identity-file"}
     for name, told in looks.items():
         path = tmp_path / "file"
         path.write_bytes(FILES[name][0])

@@ -1,6 +1,7 @@
 """The evidence file: a whole transfer, checked with nothing but the pinned governors."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddtp import encoding, evidence, merkle
+from ddtp import encoding, evidence, merkle, note
 from ddtp.cli import beside
 from ddtp.errors import DDTPError, Outcome, ProofError
-from ddtp.evidence import Evidence
+from ddtp.evidence import Evidence, Registration
 from ddtp.evidence_file import EvidenceFile, Link, bare, case_of
 from ddtp.fingerprint import Fingerprint
+from ddtp.keys import SigningKey
 from ddtp.network import Network
 from ddtp.policy import Policy
 from ddtp.presentation import Presentation
@@ -40,7 +42,7 @@ def evidence_file(transfer: builders.Transfer) -> EvidenceFile:
         presentation=transfer.presentation.encode(),
         receipt=receipt,
         used=(used.encode(),),
-        versions=(builders.signed(builders.NETWORK),),
+        versions=(builders.signed(transfer.network),),
         links=tuple(link(log, older, newest) for older in sorted(notes)),
     )
 
@@ -52,10 +54,13 @@ def link(log: builders.MemoryLog, older: bytes, newer: bytes) -> Link:
 
 
 FILE = evidence_file(builders.transfer())
+WITNESSED = evidence_file(builders.transfer(witnessed=True))
+PINNED = {FILE: builders.NETWORK, WITNESSED: builders.WITNESSED_NETWORK}
 
 
 def outcome(file: EvidenceFile, now: int = builders.NOW + YEAR) -> Outcome:
-    return examine(case_of(file, builders.NETWORK, Policy(), now, {})).outcome
+    pinned = PINNED.get(file, builders.NETWORK)
+    return examine(case_of(file, pinned, Policy(), now, {})).outcome
 
 
 @of_chapter("file")
@@ -74,8 +79,9 @@ def run_vector(folder: Path, what: str, **case: Any) -> None:
     case_of(EvidenceFile.decode(bytes.fromhex(case["data"])), pinned, Policy(), 0, {})
 
 
-def test_it_verifies_a_year_later() -> None:
-    assert outcome(FILE) is Outcome.VERIFIED
+@pytest.mark.parametrize("file", [FILE, WITNESSED], ids=["bare", "witnessed"])
+def test_it_verifies_a_year_later(file: EvidenceFile) -> None:
+    assert outcome(file) is Outcome.VERIFIED
 
 
 def test_decode_inverts_encode() -> None:
@@ -159,26 +165,76 @@ def with_document(name: bytes, file: EvidenceFile = FILE) -> EvidenceFile:
 def test_file_5_an_age_file_is_not_named() -> None:
     named = with_document(b"\1" * 32)
     assert malformed_rule(lambda: case_of(named, builders.NETWORK, Policy(), 0, {})) == "file.5"
-    opened = Presentation.decode(named.presentation)
-    assert bare(opened) == Presentation.decode(with_document(bytes(32)).presentation)
+    assert bare(named) == with_document(bytes(32))
 
 
-# One position in so many is tried; DDTP_FLIPS=1 tries them all, in a minute.
-STRIDE = int(os.environ.get("DDTP_FLIPS", "8"))
+STRANGER = builders.key("a witness of nobody")
 
 
-def test_with_any_byte_changed_it_does_not_verify() -> None:
-    data = FILE.encode()
+@pytest.mark.parametrize(
+    ("name", "signer"),
+    [
+        ("stranger.example/w", STRANGER),
+        (builders.WITNESSES[0].name, STRANGER),
+        (builders.WITNESSES[0].name, builders.WITNESS_KEYS[0]),
+    ],
+    ids=["a stranger's", "a known name's with another key", "an older one of a witness"],
+)
+@pytest.mark.parametrize("place", ["older", "newer", "used", "issued", "granted"])
+def test_file_6_a_line_that_does_not_count_is_refused(
+    name: str, signer: SigningKey, place: str
+) -> None:
+    def cosigned(data: bytes) -> bytes:
+        return note.cosign(data, name, signer, 1)
+
+    file = with_notes(WITNESSED, place, cosigned)
+    pinned = builders.WITNESSED_NETWORK
+    assert broken_rule(lambda: case_of(file, pinned, Policy(), 0, {})) == "file.6"
+    assert bare(file) == WITNESSED
+
+
+def with_notes(file: EvidenceFile, place: str, change: Callable[[bytes], bytes]) -> EvidenceFile:
+    """Return the file with the checkpoints changed that stand in one place."""
+    if place in ("older", "newer"):
+        links = tuple(replace(each, **{place: change(getattr(each, place))}) for each in file.links)
+        return replace(file, links=links)
+    if place == "used":
+        registrations = map(Registration.decode, file.used)
+        changed = (replace(each, checkpoint=change(each.checkpoint)) for each in registrations)
+        return replace(file, used=tuple(each.encode() for each in changed))
+    presentation = Presentation.decode(file.presentation)
+    [shown] = presentation.packages
+    found = Evidence.decode(getattr(shown, place))
+    status = replace(found.status, checkpoint=change(found.status.checkpoint))
+    changed_shown = replace(shown, **{place: replace(found, status=status).encode()})
+    return replace(file, presentation=replace(presentation, packages=(changed_shown,)).encode())
+
+
+def test_file_6_a_checkpoint_of_a_log_that_nobody_knows_is_left_to_the_verdict() -> None:
+    def of_another(data: bytes) -> bytes:
+        return data.replace(builders.ORIGIN.encode(), b"log.stranger.example")
+
+    assert outcome(with_notes(FILE, "used", of_another)) is not Outcome.VERIFIED
+
+
+# One position in so many is tried; DDTP_FLIPS=1 tries them all, in ten minutes.
+STRIDE = int(os.environ.get("DDTP_FLIPS", "31"))
+
+
+@pytest.mark.parametrize("file", [FILE, WITNESSED], ids=["bare", "witnessed"])
+def test_with_any_byte_changed_it_does_not_verify(file: EvidenceFile) -> None:
+    data, pinned = file.encode(), PINNED[file]
     verified = [
         position
         for position in range(0, len(data), STRIDE)
-        if verifies(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        if verifies(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :], pinned)
     ]
     assert verified == []
 
 
-def verifies(data: bytes) -> bool:
+def verifies(data: bytes, pinned: Network) -> bool:
     try:
-        return outcome(EvidenceFile.decode(data)) is Outcome.VERIFIED
+        case = case_of(EvidenceFile.decode(data), pinned, Policy(), builders.NOW + YEAR, {})
     except DDTPError:
         return False
+    return examine(case).outcome is Outcome.VERIFIED

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ddtp import encoding, entry
+from ddtp import encoding, entry, note
 from ddtp.encoding import Encodable
 from ddtp.evidence_file import EvidenceFile
 from ddtp.fingerprint import Fingerprint
@@ -304,6 +304,10 @@ def of_file() -> Iterator[Vector]:
             "file.4",
         ),
         "an age file that is named": (t.with_document(b"\x01" * 32, whole), "file.5"),
+        "a line of a witness whom nobody named": (
+            t.with_notes(whole, "used", lambda head: note.cosign(head, "w/0", t.STRANGER, NOW)),
+            "file.6",
+        ),
         "a link that does not join": (
             replace(whole, links=(replace(link, path=(bytes(32), *link.path[1:])),)),
             "merkle.3",
