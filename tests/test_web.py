@@ -334,6 +334,19 @@ async def test_web_8_refuses_a_foreign_page(
         assert (response.status, (await response.json(content_type=None))["rule"]) == (403, "web.8")
 
 
+async def test_web_1_refuses_a_host_of_no_charset(base: str) -> None:
+    answer = await raw(base, b"GET /echo HTTP/1.1\r\nHost: \xff\xfe\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 421 ")
+    assert b"called as \\\\udcff\\\\udcfe" in answer
+
+
+async def test_web_8_refuses_an_origin_that_is_none(
+    base: str, browser: aiohttp.ClientSession
+) -> None:
+    async with browser.post(f"{base}/echo", data=b"", headers={"Origin": "http://["}) as answer:
+        assert (answer.status, (await answer.json())["rule"]) == (403, "web.8")
+
+
 async def test_web_8_takes_our_own_page(base: str, browser: aiohttp.ClientSession) -> None:
     sent = {"Content-Type": CBOR, "Origin": base, "Sec-Fetch-Site": "same-origin"}
     async with browser.post(base + "/echo", data=b"x", headers=sent) as response:

@@ -231,10 +231,17 @@ def check_caller(request: web.Request) -> None:
     if request.method in ("GET", "HEAD"):
         return
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and urlsplit(origin).netloc.lower() not in hosts:
+    if origin is not None and _netloc(origin) not in hosts:
         raise DDTPError("web.8", f"called from {origin[:80]}")
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         raise DDTPError("web.8", "called from another site's page")
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def place_of(error: BaseException) -> dict[str, str]:

@@ -46,7 +46,8 @@ class Problem:
             rule=row.rule,
             code=row.slug,
             title=row.sentence_in(language),
-            detail=error.detail,
+            # A detail may quote a head of the call, whose bytes are of no charset.
+            detail=error.detail.encode(errors="backslashreplace").decode(),
             retryable=unanswered or row.retryable,
             hint=row.hint_in(language),
         )

@@ -9,6 +9,7 @@ async with web.serve(web.application({routes.SUBMIT: log.submit}), port=8443) as
 import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
@@ -18,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp.http_exceptions
 import aiohttp.web_fileresponse
 import aiohttp.web_response
 from aiohttp import hdrs, web
@@ -32,6 +34,8 @@ aiohttp.web_response.SERVER_SOFTWARE = "ddtp"  # type: ignore[attr-defined]  # n
 # With sendfile the kernel waits for a reader that stopped reading, where we cannot see it.
 aiohttp.web_fileresponse.NOSENDFILE = True  # type: ignore[misc]  # a constant, read at each answer
 
+log = logging.getLogger(__name__)
+
 MOST_CONNECTIONS: Final = 1_000
 # Between two calls on one connection, and until the head of the first has come.
 CONNECTION_SECONDS: Final = 9
@@ -44,6 +48,18 @@ _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"Retry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 )
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Say of a line of aiohttp's whether it is a fault of ours; what is no HTTP is none."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, aiohttp.http_exceptions.HttpProcessingError):
+        return True
+    log.info("malformed call", extra={"status": error.code, "error": type(error).__name__})
+    return False
+
+
+logging.getLogger("aiohttp.server").addFilter(_is_fault)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
