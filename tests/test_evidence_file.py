@@ -195,8 +195,11 @@ def test_file_6_a_line_that_does_not_count_is_refused(
 
 def with_notes(file: EvidenceFile, place: str, change: Callable[[bytes], bytes]) -> EvidenceFile:
     """Return the file with the checkpoints changed that stand in one place."""
-    if place in ("older", "newer"):
-        links = tuple(replace(each, **{place: change(getattr(each, place))}) for each in file.links)
+    if place == "older":
+        links = tuple(replace(each, older=change(each.older)) for each in file.links)
+        return replace(file, links=links)
+    if place == "newer":
+        links = tuple(replace(each, newer=change(each.newer)) for each in file.links)
         return replace(file, links=links)
     if place == "used":
         registrations = map(Registration.decode, file.used)
@@ -206,8 +209,9 @@ def with_notes(file: EvidenceFile, place: str, change: Callable[[bytes], bytes])
     [shown] = presentation.packages
     found = Evidence.decode(getattr(shown, place))
     status = replace(found.status, checkpoint=change(found.status.checkpoint))
-    changed_shown = replace(shown, **{place: replace(found, status=status).encode()})
-    return replace(file, presentation=replace(presentation, packages=(changed_shown,)).encode())
+    other = {place: replace(found, status=status).encode()}
+    one = replace(shown, **other)  # type: ignore[arg-type]  # issued or granted
+    return replace(file, presentation=replace(presentation, packages=(one,)).encode())
 
 
 def test_file_6_a_checkpoint_of_a_log_that_nobody_knows_is_left_to_the_verdict() -> None:
