@@ -1,9 +1,17 @@
 """What every test leaves as it found it."""
 
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
+
+RECURSION = sys.getrecursionlimit()
+
+
+def pytest_collection_finish() -> None:
+    """Take back what py-evm asks for when it is imported: other tests nest until Python refuses."""
+    sys.setrecursionlimit(RECURSION)
 
 
 @pytest.fixture(autouse=True)
