@@ -583,7 +583,7 @@ def test_progress_is_for_terminals() -> None:
 def test_progress_in_a_log_is_a_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", -1)
     with cli.program.make_context("ddtp", ["-v", "keys"]), progress.Progress("counting", 3) as bar:
         bar.advance(2)
     assert capsys.readouterr().err == "counting: 2 of 3\n"
