@@ -5,12 +5,13 @@ it from answering as a log would, is `Unanswered`: an outage is no refusal.
 """
 
 from collections.abc import Mapping
+from typing import cast
 
 from chain.registry import Reach, Registry
 from ddtp import encoding, http, submission
 from ddtp.encoding import Value
 from ddtp.errors import ConflictError, DDTPError, LockedError, MalformedError, Unanswered
-from ddtp.evidence import Evidence, cut, join
+from ddtp.evidence import Evidence, cut, decode_all, join
 from ddtp.http import Route
 from ddtp.network import Network
 from ddtp.web import Client
@@ -42,12 +43,12 @@ class RemoteLog:
         rows = self._decoded(await self._ask(http.SUBMIT, submission), http.SUBMIT)
         if not isinstance(rows, list):
             raise self._garbage("no array of evidence")
-        return [self._evidence(row) for row in rows]
+        return self._evidences(rows)
 
     async def revoke(self, index: int, key: bytes, reason: int) -> Evidence:
         """See `Registry.revoke`."""
         body = submission.encode_revocation(index, key, reason)
-        return self._evidence(await self._ask(http.REVOKE, body))
+        return self._evidences([await self._ask(http.REVOKE, body)])[0]
 
     async def checkpoint(self) -> bytes:
         """See `Registry.checkpoint`."""
@@ -55,11 +56,11 @@ class RemoteLog:
 
     async def evidence(self, index: int) -> Evidence:
         """See `Registry.evidence`."""
-        return self._evidence(await self._ask(http.EVIDENCE_OF, index=index))
+        return self._evidences([await self._ask(http.EVIDENCE_OF, index=index)])[0]
 
     async def revocation(self, index: int) -> Evidence:
         """See `Registry.revocation`."""
-        return self._evidence(await self._ask(http.REVOCATION_OF, index=index))
+        return self._evidences([await self._ask(http.REVOCATION_OF, index=index)])[0]
 
     async def look_up(self, prefix: str) -> list[tuple[int, bytes]]:
         """See `Registry.look_up`."""
@@ -111,11 +112,11 @@ class RemoteLog:
         except MalformedError as error:
             raise self._garbage(error.detail) from error
 
-    def _evidence(self, row: Value) -> Evidence:
-        if not isinstance(row, bytes):
+    def _evidences(self, rows: list[Value]) -> list[Evidence]:
+        if not all(isinstance(row, bytes) for row in rows):
             raise self._garbage("no evidence")
         try:
-            return Evidence.decode(row)
+            return decode_all(cast("list[bytes]", rows))
         except MalformedError as error:
             raise self._garbage(error.detail) from error
 

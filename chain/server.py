@@ -19,6 +19,7 @@ from chain.store import FILE
 from chain.view import View
 from ddtp import encoding, http
 from ddtp.errors import MalformedError
+from ddtp.evidence import encode_all
 from ddtp.http import Route
 from ddtp.submission import decode_revocation
 from ddtp.web import Handler, Request, Response, body, reply
@@ -64,8 +65,7 @@ class Front:
     async def submit(self, request: Request) -> Response:
         """Append a member's entries: POST /submissions."""
         found = await self.log.submit(await body(request, limit=MAX_SUBMISSION))
-        rows = [each.encode() for each in found]
-        return reply(encoding.array_of([encoding.head(2, len(row)) + row for row in rows]))
+        return reply(encode_all(found))
 
     async def revoke(self, request: Request) -> Response:
         """Revoke an entry by its key: POST /revocations."""

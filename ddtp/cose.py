@@ -50,12 +50,12 @@ class Sign1:
 
     def signed_bytes(self) -> bytes:
         """Return the Sig_structure (RFC 9052 section 4.4): what the signature is over."""
-        return _signed_bytes(self.kind, self.key_id, _byte_string(self.payload))
+        return _signed_bytes(self.kind, self.key_id, encoding.string(self.payload))
 
 
 def sign1(fields: Mapping[int, Encodable], kind: str, signer: Signer) -> bytes:
     """Return a map of fields, signed as a thing of this kind."""
-    payload = _byte_string(encoding.encode(fields))
+    payload = encoding.string(encoding.encode(fields))
     signature = signer.sign(_signed_bytes(kind, signer.key_id, payload))
     before, between = _template(kind)
     return before + signer.key_id + between + payload + _SIGNATURE_HEAD + signature
@@ -104,7 +104,7 @@ def open_named(
 
 def sign_detached(payload: bytes, kind: str, signer: Signer) -> bytes:
     """Return a signature over a payload that travels apart."""
-    signature = signer.sign(_signed_bytes(kind, signer.key_id, _byte_string(payload)))
+    signature = signer.sign(_signed_bytes(kind, signer.key_id, encoding.string(payload)))
     before, between = _template(kind)
     return before + signer.key_id + between + _NIL + _SIGNATURE_HEAD + signature
 
@@ -119,14 +119,14 @@ def open_detached(data: bytes, payload: bytes, kind: str) -> KeyID:
     if data[_payload_start(data, kind, type(None)) : -_TAIL_BYTES] != _NIL:
         _refuse(data, kind, type(None))
     key_id = KeyID(data[_KID_START:_KID_END])
-    signed = _signed_bytes(kind, key_id, _byte_string(payload))
+    signed = _signed_bytes(kind, key_id, encoding.string(payload))
     _check_signature(key_id, data[-keys.SIGNATURE_BYTES :], signed, kind)
     return key_id
 
 
 def sign_bare(payload: bytes, kind: str, signer: Signer) -> bytes:
     """Return only the 64 bytes of a signature, where all else can be computed again."""
-    return signer.sign(_signed_bytes(kind, signer.key_id, _byte_string(payload)))
+    return signer.sign(_signed_bytes(kind, signer.key_id, encoding.string(payload)))
 
 
 def check_bare(signature: bytes, payload: bytes, kind: str, key_id: KeyID) -> None:
@@ -135,7 +135,7 @@ def check_bare(signature: bytes, payload: bytes, kind: str, key_id: KeyID) -> No
     Raises:
         SignatureError: cose.4.
     """
-    _check_signature(key_id, signature, _signed_bytes(kind, key_id, _byte_string(payload)), kind)
+    _check_signature(key_id, signature, _signed_bytes(kind, key_id, encoding.string(payload)), kind)
 
 
 @lru_cache(maxsize=256)
@@ -156,10 +156,6 @@ def _signed_bytes(kind: str, key_id: KeyID, payload: bytes) -> bytes:
     """Return the Sig_structure; payload is already a CBOR byte string."""
     before, between = _template(kind)
     return b"".join((_CONTEXT, before[2:], key_id, between[:-1], _NO_EXTERNAL, payload))
-
-
-def _byte_string(content: bytes) -> bytes:
-    return encoding.head(2, len(content)) + content
 
 
 def _payload_start(data: bytes, kind: str, payload: type) -> int:

@@ -62,15 +62,22 @@ def array_of(parts: Sequence[bytes]) -> bytes:
     return head(4, len(parts)) + b"".join(parts)
 
 
+def string(data: bytes) -> bytes:
+    """Return the encoding of a byte string."""
+    return head(2, len(data)) + data
+
+
 def head(major: int, number: int) -> bytes:
-    """Return the beginning of an encoding: its major type, and its number below 2**32."""
+    """Return the beginning of an encoding: its major type, and its number below 2**64."""
     if number < 24:
         return bytes([major << 5 | number])
     if number < 256:
         return bytes([major << 5 | 24, number])
     if number < 65536:
         return bytes([major << 5 | 25]) + number.to_bytes(2)
-    return bytes([major << 5 | 26]) + number.to_bytes(4)
+    if number < 4294967296:
+        return bytes([major << 5 | 26]) + number.to_bytes(4)
+    return bytes([major << 5 | 27]) + number.to_bytes(8)
 
 
 def decode(data: bytes, *, limit: int = LIMIT_BYTES, depth: int = MAX_DEPTH) -> Value:

@@ -5,6 +5,7 @@ revoked as of a checkpoint. Checking needs the network statement and nothing els
 log is anchored, a pointer says where whoever reads the chain finds the registration's head.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -40,12 +41,11 @@ class Registration:
     checkpoint: bytes
 
     def encode(self) -> bytes:
-        """Return the bytes of a registration by itself, as given for a used entry."""
-        return encoding.encode(self.row())
-
-    def row(self) -> Value:
-        """Return the row of a registration inside evidence."""
-        return [self.entry, self.index, join(self.path), self.checkpoint]
+        """Return the bytes of a registration, inside evidence or by itself as for a used entry."""
+        # Their kinds are known, and a log writes thousands a second.
+        where, path = encoding.head(0, self.index), encoding.string(join(self.path))
+        ends = encoding.string(self.entry), encoding.string(self.checkpoint)
+        return encoding.array_of((ends[0], where, path, ends[1]))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -180,7 +180,7 @@ class Evidence:
 
     def encode(self) -> bytes:
         """Return the bytes of the evidence."""
-        parts = b"\x01" + encoding.encode(self.registration.row()) + b"\x02" + _encoded(self.status)
+        parts = b"\x01" + self.registration.encode() + b"\x02" + _encoded(self.status)
         if self.anchor is None:
             return b"\xa2" + parts
         return b"\xa3" + parts + b"\x03" + encoding.encode(self.anchor.row())
@@ -199,6 +199,40 @@ class Evidence:
                 status=Status.of(fields.take(2, list)),
                 anchor=None if pointer is None else Pointer.of(pointer),
             )
+
+
+def encode_all(found: Iterable[Evidence]) -> bytes:
+    """Return the evidence of the entries of a submission, an array of byte strings."""
+    return encoding.array_of([encoding.string(each.encode()) for each in found])
+
+
+def decode_all(rows: Sequence[bytes]) -> list[Evidence]:
+    """Return the evidence that each row holds; what they end with in common is read once.
+
+    Raises:
+        MalformedError: cbor.1 to cbor.7, or evidence.1.
+    """
+    found: list[Evidence] = []
+    end = b""
+    for row in rows:
+        registration = _before(row, end)
+        if registration is None:
+            found.append(Evidence.decode(row))
+            end = b"" if found[-1].anchor else b"\x02" + _encoded(found[-1].status)
+        else:
+            found.append(Evidence(registration=registration, status=found[-1].status))
+    return found
+
+
+def _before(row: bytes, end: bytes) -> Registration | None:
+    """Return the registration before a status that a row ends with, None if that is another."""
+    if not end or row[:2] != b"\xa2\x01" or not row.endswith(end):
+        return None
+    try:
+        # Nothing else has these bytes: a map of two labels, and what is one value stands alone.
+        return Registration.decode(row[2 : -len(end)])
+    except MalformedError:
+        return None
 
 
 # One status stands in the evidence of all entries of a submission.

@@ -69,22 +69,19 @@ def inclusion_path(nodes: Nodes, index: int, size: int) -> list[bytes]:
 
 def inclusion_paths(nodes: Nodes, indices: Iterable[int], size: int) -> list[tuple[bytes, ...]]:
     """Return the inclusion path of each of these leaves; neighbours share what is above them."""
-    height = _height(size)
-    known: dict[tuple[int, int], tuple[bytes, ...]] = {}
-
-    def upward(level: int, index: int) -> tuple[bytes, ...]:
-        if level == height:
-            return ()
-        found = known.get((level, index))
-        if found is None:
-            above = upward(level + 1, index >> 1)
-            sibling = index ^ 1
+    asked = list(indices)
+    rows = [set(asked)]
+    for _ in range(_height(size)):
+        rows.append({index >> 1 for index in rows[-1]})
+    above: dict[int, tuple[bytes, ...]] = {0: ()}
+    for level in reversed(range(len(rows) - 1)):
+        here = {}
+        for index in rows[level]:
+            path, sibling = above[index >> 1], index ^ 1
             inside = sibling << level < size
-            found = (_node(nodes, level, sibling, size), *above) if inside else above
-            known[level, index] = found
-        return found
-
-    return [upward(0, index) for index in indices]
+            here[index] = (_node(nodes, level, sibling, size), *path) if inside else path
+        above = here
+    return [above[index] for index in asked]
 
 
 def consistency_path(nodes: Nodes, old: int, size: int) -> list[bytes]:

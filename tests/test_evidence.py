@@ -121,6 +121,43 @@ def test_a_registration_by_itself_comes_back() -> None:
     assert Registration.decode(EVIDENCE.registration.encode()) == EVIDENCE.registration
 
 
+@pytest.mark.parametrize("index", [0, 23, 24, 2**8, 2**16, 2**32, 2**63 - 1])
+def test_a_registration_has_the_one_encoding_of_its_row(index: int) -> None:
+    told = replace(EVIDENCE.registration, index=index)
+    row: encoding.Encodable = [told.entry, index, evidence.join(told.path), told.checkpoint]
+    assert told.encode() == encoding.encode(row)
+
+
+OTHERS = [
+    EVIDENCE,
+    replace(EVIDENCE, registration=replace(EVIDENCE.registration, index=7)),
+    replace(EVIDENCE, anchor=POINTER),
+    replace(EVIDENCE, anchor=POINTER),
+    LOG.evidence(TRANSFER.issued_index),
+    EVIDENCE,
+]
+
+
+def rows_of(found: list[Evidence]) -> list[bytes]:
+    rows: Any = encoding.decode(evidence.encode_all(found))
+    return list(rows)
+
+
+def test_the_evidence_of_a_submission_comes_back() -> None:
+    assert evidence.decode_all(rows_of(OTHERS)) == OTHERS
+
+
+@given(st.data())
+def test_evidence_beside_others_is_what_it_is_alone(data: st.DataObject) -> None:
+    changed = bytearray(EVIDENCE.encode())
+    # The beginning has the heads; what is after them is known by heart from the row before.
+    place = data.draw(st.integers(0, 2 * len(EVIDENCE.registration.encode())))
+    changed[place] ^= data.draw(st.integers(1, 255))
+    alone = partial(Evidence.decode, bytes(changed))
+    rows = [EVIDENCE.encode(), bytes(changed)]
+    assert malformed_rule(lambda: evidence.decode_all(rows)) == malformed_rule(alone)
+
+
 def row(place: int, value: Value) -> bytes:
     fields: list[Value] = [b"", 0, b"", b""]
     fields[place] = value
@@ -146,11 +183,15 @@ def test_evidence_1_refuses_what_is_no_registration(data: bytes) -> None:
 
 BAD_EVIDENCE: dict[str, encoding.Encodable] = {
     "an array": [],
-    "no status": {1: EVIDENCE.registration.row()},
-    "a field more": {1: EVIDENCE.registration.row(), 2: EVIDENCE.status.row(), 3: 0},
-    "a short status": {1: EVIDENCE.registration.row(), 2: [b""]},
+    "no status": {1: encoding.decode(EVIDENCE.registration.encode())},
+    "a field more": {
+        1: encoding.decode(EVIDENCE.registration.encode()),
+        2: EVIDENCE.status.row(),
+        3: 0,
+    },
+    "a short status": {1: encoding.decode(EVIDENCE.registration.encode()), 2: [b""]},
     "a status with a path of 33 bytes": {
-        1: EVIDENCE.registration.row(),
+        1: encoding.decode(EVIDENCE.registration.encode()),
         2: [b"", bytes(33), b"", b"", b"", b""],
     },
 }
