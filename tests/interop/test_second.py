@@ -6,7 +6,7 @@ that break one thing each, get the same outcome from both, for the same rule.
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,3 +165,46 @@ async def test_both_say_the_same(
     assert said["outcome"] == (finding.outcome.value if finding.outcome else "not_verified")
     # Where nothing is shown to be false, why one does not know is each reader's own affair.
     assert said["outcome"] != "not_verified" or said["rule"] in rules(finding)
+
+
+# The vectors of the chapters that it has: a stranger can use them.
+
+VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
+SIGNED = ("statement", "possession", "request", "grant", "receipt", "erasure", "submission")
+
+
+def tried() -> Iterator[dict[str, Any]]:
+    """Yield each vector that the second verifier can try, and as what."""
+    for path in sorted(VECTORS.glob("*.json")):
+        if path.stem == "verify":
+            continue
+        for vector in json.loads(path.read_text(encoding="utf-8")):
+            how = as_what(path.stem, vector)
+            if how is not None:
+                yield {**vector, "try": how, "name": f"{path.stem}: {vector['name']}"}
+
+
+def as_what(chapter: str, vector: dict[str, Any]) -> str | None:
+    what = vector.get("what", vector.get("kind"))
+    if chapter in ("encoding", "note") and not {"file", "witness"} & set(vector):
+        return chapter
+    if chapter in ("keys", "cose"):
+        return chapter
+    if chapter == "merkle" and what != "multiproof":
+        return str(what)
+    by_signature = vector["expect"] == "ok" or str(vector["expect"]).startswith("cose.")
+    return "signed" if what in SIGNED and by_signature and chapter != "cose" else None
+
+
+@needs_node
+def test_it_says_of_every_vector_what_is_expected() -> None:
+    vectors = [{**each, "what": each.get("what", each.get("kind"))} for each in tried()]
+    answers = json.loads(run("verify.mjs", {"vectors": vectors})["answers"])  # type: ignore[dict-item]
+    told = [each.get("rule", "ok") for each in answers]
+    others = {
+        each["name"]: (each["expect"], rule)
+        for each, rule in zip(vectors, told, strict=True)
+        if each["expect"] != rule
+    }
+    assert len(vectors) > 150
+    assert others == {}

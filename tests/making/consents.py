@@ -14,6 +14,7 @@ from ddtp.receipt import Erasure, Receipt
 from ddtp.record import Record
 from tests import (
     builders,
+    test_evidence,
     test_evidence_file,
     test_grant,
     test_presentation,
@@ -243,7 +244,8 @@ def of_receipt() -> Iterator[Vector]:
         }
     )
     yield from erasure.of_signature()
-    fields: dict[int, Encodable] = {1: t.RECEIPT.sign(RECEIVER_KEY), 2: [b"used"], 3: None}
+    used = test_evidence.EVIDENCE.registration.encode()
+    fields: dict[int, Encodable] = {1: t.RECEIPT.sign(RECEIVER_KEY), 2: [used], 3: None}
     answer = file("answer", "receipt.3", fields, "answer")
     yield from answer.of_fields({"a use that is no bytes": {2: [1]}})
     yield from of_another_kind(answer, "package")

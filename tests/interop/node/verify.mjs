@@ -1,4 +1,4 @@
-// A second verifier of packages, written from spec/ alone: reads {files, network} in hex from
+// A second verifier of packages, written from spec/ alone: reads {files, network} in hex, or {vectors}, from
 // standard input, and answers {outcome, rule} for each. It is offline and judges as of the evidence in the file.
 import { createHash, createPublicKey, verify as ed25519 } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -262,14 +262,42 @@ function verify(data, network) {
   need(!((tile[(index % 8192) >> 3] >> (index & 7)) & 1), 'package.8')
 }
 
+// spec/vectors: what this program has of their chapters.
+const bytes = (data) => (typeof data === 'string' ? Buffer.from(data, 'hex') : Buffer.alloc(data.times, data.repeat, 'hex'))
+const hexes = (list) => list.map((each) => Buffer.from(each, 'hex'))
+const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
+const keyOf = (did) => Buffer.from([...did.slice(9)].reduce((n, each) => n * 58n + BigInt(ALPHABET.indexOf(each)), 0n).toString(16), 'hex')
+const labelled = (value) => need(value instanceof Map && [...value.keys()].every((key) => typeof key === 'number'), 'cose.6')
+function signed(data, kind, expected) {
+  const { key, payload } = open(data, kind)
+  need(!expected || same(key, keyOf(expected)), 'cose.5')
+  labelled(decode(payload))
+}
+const TRIES = {
+  encoding: (v) => decode(bytes(v.data)),
+  keys: (v) => {
+    checkKeyId(bytes(v.key))
+    need(holds(bytes(v.signature), bytes(v.message), bytes(v.key)), 'keys.3')
+  },
+  cose: (v) => signed(bytes(v.data), v.kind, v.key),
+  signed: (v) => signed(bytes(v.data), v.what, v.holder),
+  inclusion: (v) => inclusion(bytes(v.leaf), v.index, v.size, hexes(v.path), bytes(v.root)),
+  consistency: (v) => consistency(v.old, v.size, hexes(v.path), bytes(v.old_root), bytes(v.root)),
+  note: (v) => head(Buffer.from(v.note), v.origin, new Map([[8, [[v.origin, keyOf(v.key), '', '', null]]], [9, []]])),
+  walk: (v) => walk(bytes(v.file)),
+}
+
 const input = JSON.parse(readFileSync(0, 'utf8'))
-const answers = input.files.map((file) => {
+const said = (act) => {
   try {
-    verify(Buffer.from(file, 'hex'), walk(Buffer.from(input.network, 'hex')))
+    act()
     return { outcome: 'verified' }
   } catch (error) {
     const outcome = error instanceof Refused ? 'not_verified' : error instanceof Unknown ? 'could_not_check' : 'malformed'
     return { outcome, rule: error.message }
   }
-})
+}
+const answers = input.vectors
+  ? input.vectors.map((vector) => said(() => TRIES[vector.try](vector)))
+  : input.files.map((file) => said(() => verify(Buffer.from(file, 'hex'), walk(Buffer.from(input.network, 'hex')))))
 console.log(JSON.stringify({ answers: JSON.stringify(answers) }))
