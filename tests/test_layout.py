@@ -5,7 +5,7 @@ import functools
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -153,12 +153,12 @@ def test_a_noun_leads_to_a_command(command: str) -> None:
 # --- one rule, one life ----------------------------------------------------------------------
 
 
-def raised() -> set[str]:
-    """Return every rule that stands as a literal in the code of the rooms."""
+def raised(files: Sequence[Path] = CODE) -> set[str]:
+    """Return every rule that stands as a literal in the code, of all rooms or of these files."""
     chapters = {path.stem for path in (ROOT / "ddtp" / "words" / "errors").glob("*.toml")}
     literals = (
         node.value
-        for path in CODE
+        for path in files
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )

@@ -9,6 +9,7 @@ import pytest
 from ddtp import words
 from tests import making
 from tests.making.form import FOLDER
+from tests.test_layout import PURE, raised
 
 # Chapters that every implementation follows; those of the rooms have tests (spec/README.md).
 CHAPTERS = (
@@ -37,6 +38,12 @@ def read(file: str) -> list[dict[str, Any]]:
     written = json.loads(making.contents()[file])
     found: list[dict[str, Any]] = written["cases"] if file == "verify.json" else written
     return found
+
+
+def test_a_chapter_of_the_core_is_one_of_vectors() -> None:
+    """A witness is a room; and a breach names the rules of a log that it shows to be broken."""
+    named = {rule.partition(".")[0] for rule in raised(PURE)}
+    assert named - set(CHAPTERS) == {"witness", "log", "audit"}
 
 
 def test_every_rule_of_a_chapter_of_vectors_stands_in_one() -> None:

@@ -182,13 +182,15 @@ function head(data, origin, network) {
   const log = network.get(8).find((row) => row[0] === origin) ?? fail('network.7')
   const note = data.toString('utf8'), split = note.lastIndexOf('\n\n') + 1
   const lines = note.slice(split + 1).split('\n').slice(0, -1).map((line) => {
-    const found = /^— (\S+) (\S+)$/u.exec(line) ?? fail('note.1')
+    const found = /^— ([^\s+]+) (\S+)$/u.exec(line) ?? fail('note.1')
     need(Buffer.from(found[2], 'base64').toString('base64') === found[2], 'note.4')
     return [found[1], Buffer.from(found[2], 'base64')]
   })
   const text = note.slice(0, split), form = /^(.+)\n(0|[1-9][0-9]*)\n([A-Za-z0-9+/]{43}=)\n$/.exec(text)
   need(split > 0 && form && note.endsWith('\n') && lines.length > 0, 'note.1')
   need(form[1] === origin, 'note.3')
+  need(BigInt(form[2]) < 2n ** 63n, 'note.1')
+  need(Buffer.from(form[3], 'base64').toString('base64') === form[3], 'note.4')
   const hash = (name, kind, key) => sha256(Buffer.from(`${name}\n`), Buffer.from([kind]), key.subarray(2)).subarray(0, 4)
   const by = (name, kind, key) => lines.filter(([n, d]) => n === name && same(d.subarray(0, 4), hash(name, kind, key))).map(([, d]) => d.subarray(4))
   const [own] = by(origin, 1, log[1])
