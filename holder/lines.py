@@ -16,6 +16,7 @@ from ddtp.encoding import Value
 from ddtp.errors import DDTPError
 from ddtp.record import CLAIM, DOCUMENT, ROW, SECTION, Item, Path, document_of
 from ddtp.record_type import RecordType
+from ddtp.words.verdict import Withdrawn
 from holder.consent import Choice, Held, name_of
 from holder.sheet import Line, date
 from holder.vault import Row
@@ -56,7 +57,7 @@ class Labels:
 
 def package_line(identity: str, row: Row, language: str) -> str:
     """Return one line on a package."""
-    kind, state = _said_of(str(row.get("type")), str(row.get("outcome")), language)
+    kind, state = _said_of(str(row.get("type")), state_of(row), language)
     columns = (
         identity[:SHORT],
         kind,
@@ -66,6 +67,31 @@ def package_line(identity: str, row: Row, language: str) -> str:
         state,
     )
     return "  ".join(columns)
+
+
+def state_of(row: Row) -> str:
+    """Return the state of a package: its outcome, or that its provider withdrew or replaced it."""
+    told = withdrawn_of(row)
+    if told is None:
+        return str(row.get("outcome"))
+    return "replaced" if told.reason == "replaced" else "revoked"
+
+
+def withdrawn_of(row: Row) -> Withdrawn | None:
+    """Return when and why a provider withdrew a package, as far as the wallet has read it."""
+    match row.get("withdrawn"):
+        case {"reason": str() | None as reason, "at": int() | None as at, "as_of": int(as_of)}:
+            return Withdrawn(rule="package.8", reason=reason, at=at, as_of=as_of)
+    return None
+
+
+def withdrawal_text(row: Row, language: str) -> str:
+    """Return what became of a package that was withdrawn, and what to do; else nothing."""
+    told = withdrawn_of(row)
+    if told is None:
+        return ""
+    advice = words.say(f"wallet.{state_of(row)}_advice", language)
+    return f"{told.sentence(language)}\n{advice}\n"
 
 
 @cache
@@ -87,7 +113,19 @@ def package_fields(identity: str, row: Row) -> dict[str, object]:
         "documents": row.get("documents"),
         "outcome": row.get("outcome"),
         "reasons": row.get("reasons"),
+        "withdrawn": _withdrawn_fields(row),
         "checked_at": stamp(_number(row, "checked_at")),
+    }
+
+
+def _withdrawn_fields(row: Row) -> dict[str, object] | None:
+    told = withdrawn_of(row)
+    if told is None:
+        return None
+    return {
+        "reason": told.reason,
+        "at": None if told.at is None else stamp(told.at),
+        "as_of": stamp(told.as_of),
     }
 
 

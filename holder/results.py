@@ -108,6 +108,7 @@ def print_arrived(arrived: Arrived) -> int:
             ],
         },
         f"{console().say('wallet.added')}  {lines.package_line(arrived.id, row, language)}\n"
+        f"{lines.withdrawal_text(row, language)}"
         f"{explained.headline}",
     )
     return exits.of_outcome(arrived.verdict.outcome)

@@ -244,8 +244,13 @@ class Wallet:
             verdict: What became of checking it; None before.
         """
         self.vault.put("packages", package.fingerprint.digest, package.encode())
-        row = fresh_row(package.open(), number, word, self.clock(), verdict)
-        self.vault.note({f"package:{package.fingerprint.digest.hex()}": row})
+        name = f"package:{package.fingerprint.digest.hex()}"
+        known = self.vault.rows().get(name, {})
+        row = {
+            **fresh_row(package.open(), number, word, self.clock(), verdict),
+            "withdrawn": None if verdict is None else _withdrawn(verdict, known),
+        }
+        self.vault.note({name: row})
         return row
 
     def forget(self, identity: str) -> None:
@@ -436,6 +441,18 @@ def fresh_row(
         "reasons": [] if verdict is None else [*verdict.reasons, *verdict.unknowns],
         "checked_at": now,
     }
+
+
+def _withdrawn(verdict: Verdict, known: Row) -> Row | None:
+    """Return that a provider withdrew a package, when and why; what was read once stays known."""
+    told = next((each for each in verdict.withdrawals if each.rule == "package.8"), None)
+    if told is None:
+        return None
+    before = known.get("withdrawn")
+    if told.revoked is None and isinstance(before, Mapping):
+        return before
+    at = None if told.revoked is None else told.revoked.time
+    return {"reason": told.reason, "at": at, "as_of": told.as_of}
 
 
 def _documents(package: Package) -> set[bytes]:

@@ -31,6 +31,7 @@ from ddtp.receipt import Answer, Erasure, Receipt
 from ddtp.submission import Registration, Withdrawal
 from ddtp.transfer import State
 from ddtp.web import Client, Handler, Pages, Request, application, body, reply, serve
+from holder import lines
 from holder import wallet as wallets
 from holder.arriving import Arriving
 from holder.collect import Arrived, add, check, collect
@@ -46,6 +47,7 @@ from receiver.requests import Made
 from tests.journey import (
     BOTH,
     CANARY,
+    CUSTOMER,
     IDENTITY,
     PDF,
     Journey,
@@ -390,6 +392,56 @@ async def test_a_package_is_checked_again_and_its_state_follows(alone: Journey) 
     assert again.verdict.outcome is Outcome.NOT_VERIFIED
     assert alone.wallet.rows("package")[arrived.id]["reasons"] == ["package.8"]
     assert alone.wallet.held(arrived.id).statement.type == "bank-statement/1"
+
+
+async def test_a_wallet_says_that_a_package_was_replaced(journey: Journey) -> None:
+    arrived = await journey.collected()
+    link, _ = await journey.bank.offers.make(
+        CUSTOMER, "statement", replaces=arrived.package.fingerprint
+    )
+    newer = await collect(journey.wallet, link, ignore)
+    assert newer.verdict.outcome is Outcome.VERIFIED
+    async with asyncio.timeout(10):
+        while (await check(journey.wallet, arrived.id)).row["withdrawn"] is None:  # noqa: ASYNC110 - the outbox works by itself
+            await asyncio.sleep(0.02)
+    row = journey.wallet.rows("package")[arrived.id]
+    told = lines.withdrawn_of(row)
+    assert told is not None
+    assert told.reason == "replaced"
+    assert abs((told.at or 0) - journey.town.clock()) < 60
+    assert "replaced: collect the newer one" in lines.package_line(arrived.id, row, "en")
+    assert "replaced by a newer one" in lines.withdrawal_text(row, "en")
+    assert lines.state_of(journey.wallet.rows("package")[newer.id]) == "verified"
+
+
+async def test_why_a_package_was_withdrawn_is_kept_while_nobody_answers(journey: Journey) -> None:
+    arrived = await journey.collected()
+    await journey.bank.provider.revoke(arrived.package.fingerprint, 3)
+    known = (await check(journey.wallet, arrived.id)).row["withdrawn"]
+    assert isinstance(known, Mapping)
+    assert known["reason"] == "compromise"
+    await journey.stop("bank")
+    again = await check(journey.wallet, arrived.id)
+    assert [each.reason for each in again.verdict.withdrawals] == [None]
+    assert again.row["withdrawn"] == known
+    fields = lines.package_fields(arrived.id, again.row)["withdrawn"]
+    assert isinstance(fields, dict)
+    assert fields["reason"] == "compromise"
+
+
+async def test_that_a_package_was_withdrawn_is_told_without_a_reason_read(journey: Journey) -> None:
+    arrived = await journey.collected()
+    await journey.bank.provider.revoke(arrived.package.fingerprint, 1)
+    gone = {http.RELAYED_REVOCATION: _nowhere}
+    async with instead(journey, "bank", gone):  # type: ignore[arg-type]  # a handler that only refuses
+        done = await check(journey.wallet, arrived.id)
+    assert done.verdict.reasons == ("package.8",)
+    assert lines.state_of(done.row) == "revoked"
+    assert "could not be read" in lines.withdrawal_text(done.row, "en")
+
+
+async def _nowhere(request: Request) -> object:
+    raise DDTPError("web.6", "a server of before has no such call")
 
 
 async def test_a_record_that_was_kept_stays_when_it_is_collected_again_and_revoked(

@@ -19,11 +19,22 @@ import pytest_asyncio
 
 from ddtp import cli, http, seal
 from ddtp.errors import DDTPError, Unanswered
+from ddtp.fingerprint import Fingerprint
 from ddtp.package import Package
 from ddtp.web import Request
 from holder.keys import from_words
 from receiver.arrival import take
-from tests.journey import BOTH, CANARY, PDF, SEED, STATEMENT, Journey, months_of, open_journey
+from tests.journey import (
+    BOTH,
+    CANARY,
+    CUSTOMER,
+    PDF,
+    SEED,
+    STATEMENT,
+    Journey,
+    months_of,
+    open_journey,
+)
 from tests.test_wallet import instead
 
 HOME = "wallet-cli"
@@ -338,6 +349,51 @@ async def test_evidence_is_written_sealed_and_verified_without_servers(shell: Sh
     with contextlib.redirect_stdout(printed):
         code = await asyncio.to_thread(cli._run, command)
     assert (code, json.loads(printed.getvalue())["files"][0]["outcome"]) == (0, "verified")
+
+
+async def verified(shell: Shell, *words: str) -> tuple[int, str]:
+    """Run `ddtp verify` as a stranger who has pinned the town's network."""
+    pinned = ("--home", str(shell.folder / "pinned"), "--network", str(shell.journey.town.network))
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        code = await asyncio.to_thread(cli._run, ["verify", *words, *pinned])
+    return code, printed.getvalue()
+
+
+async def replaced(shell: Shell) -> str:
+    """Return the id of a package in whose place the wallet has collected a newer one."""
+    old = await shell.collect()
+    link, _ = await shell.journey.bank.offers.make(
+        CUSTOMER, "statement", replaces=Fingerprint.parse(f"sha256:{old}")
+    )
+    await shell.good("collect", link)
+    async with asyncio.timeout(20):
+        while (await shell.run("show", old, "--check")).code == 0:  # noqa: ASYNC110 - the outbox works by itself
+            await asyncio.sleep(0.05)
+    return old
+
+
+async def test_what_was_replaced_is_told_as_replaced_the_whole_way(shell: Shell) -> None:
+    old = await replaced(shell)
+    listed = {each["id"]: each for each in (await shell.good("list"))["packages"]}
+    assert len(listed) == 2
+    assert [each["withdrawn"] for name, each in listed.items() if name != old] == [None]
+    assert listed[old]["withdrawn"]["reason"] == "replaced"
+    shown = await shell.run("show", old, "--check")
+    assert shown.code == 1
+    assert "replaced: collect the newer one" in shown.out
+    assert "The provider withdrew the record on" in shown.out
+    out = shell.folder / "old"
+    await shell.good("export", old, "--out", str(out))
+    code, said = await verified(shell, str(out))
+    assert (code, "replaced by a newer one" in said) == (1, True)
+    code, said = await verified(shell, str(out), "--json")
+    [told] = json.loads(said)["files"][0]["verdict"]["withdrawals"]
+    assert (code, told["rule"], told["reason"]) == (1, "package.8", "replaced")
+    code, said = await verified(shell, str(out), "--offline")
+    assert code == 1
+    assert "as of" in said
+    assert "could not be read" in said
 
 
 async def test_share_without_yes_and_without_a_person_sends_nothing(shell: Shell) -> None:

@@ -129,6 +129,7 @@ def show(
                 **lines.record_fields(held),
             },
             f"{lines.package_line(whole, row, language)}\n"
+            f"{lines.withdrawal_text(row, language)}"
             f"{lines.record_text(held, language, rows=rows)}",
         )
         return exits.of_outcome(Outcome(str(row["outcome"]))) if check else exits.OK
