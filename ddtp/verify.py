@@ -204,6 +204,11 @@ class Withdrawal:
         """Return one of `entry.REASONS`, None where it is not known."""
         return None if self.revoked is None else entry.REASONS[self.revoked.reason]
 
+    @property
+    def at(self) -> int | None:
+        """Return the time of the entry, None where it is not known."""
+        return None if self.revoked is None else self.revoked.time
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:

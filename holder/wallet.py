@@ -451,8 +451,7 @@ def _withdrawn(verdict: Verdict, known: Row) -> Row | None:
     before = known.get("withdrawn")
     if told.revoked is None and isinstance(before, Mapping):
         return before
-    at = None if told.revoked is None else told.revoked.time
-    return {"reason": told.reason, "at": at, "as_of": told.as_of}
+    return {"reason": told.reason, "at": told.at, "as_of": told.as_of}
 
 
 def _documents(package: Package) -> set[bytes]:

@@ -15,6 +15,8 @@ from ddtp import encoding
 from ddtp.errors import ConflictError, DDTPError, Unanswered
 from ddtp.fingerprint import Fingerprint
 from ddtp.transfer import Event, State, after
+from ddtp.verify import Withdrawal
+from ddtp.words.verdict import Withdrawn
 from receiver import rows
 from receiver.rows import Acceptance, Asked, Consent, Held, acceptance_of, asked_of
 from receiver.store import Store
@@ -297,18 +299,41 @@ class Cases:
         row = self.store.one(rows.ANSWER, bytes(asked.request), presentation)
         return None if row is None else bytes(row[0])
 
-    def remember(self, asked: Asked, presentation: bytes, answer: bytes, receipt: bytes) -> bytes:
-        """Keep a refusal's answer and return the first one that was kept."""
+    def remember(
+        self,
+        asked: Asked,
+        presentation: bytes,
+        answer: bytes,
+        receipt: bytes,
+        withdrawals: Sequence[Withdrawal] = (),
+    ) -> bytes:
+        """Keep a refusal's answer and return the first one that was kept.
+
+        Args:
+            withdrawals: What was found to be withdrawn, of which the receipt names the rule only.
+        """
         request = bytes(asked.request)
         with self.store.writing() as db:
             db.execute(rows.REMEMBER, (request, presentation, answer, receipt))
+            for each in withdrawals:
+                row = (each.rule, each.reason, each.at, each.as_of)
+                db.execute(rows.ADD_REASON, (request, receipt, *row))
             db.execute(rows.FORGET_OLDEST, (request, request, MAX_REFUSALS, request))
+            db.execute(rows.FORGET_REASONS, (request, request))
             row = db.execute(rows.ANSWER, (request, presentation)).fetchone()
         return bytes(row[0])
 
     def receipts(self, asked: Asked) -> tuple[bytes, ...]:
         """Return the signed receipts given for a request, in their order."""
         return tuple(bytes(row[0]) for row in self.store.all(rows.RECEIPTS, bytes(asked.request)))
+
+    def found_withdrawn(self, asked: Asked, receipt: bytes) -> tuple[Withdrawn, ...]:
+        """Return what was withdrawn of what a receipt refused, when and why, where it was read."""
+        found = self.store.all(rows.REASONS, bytes(asked.request), receipt)
+        return tuple(
+            Withdrawn(rule=rule, reason=reason, at=at, as_of=as_of)
+            for rule, reason, at, as_of in found
+        )
 
     def receipt_for(self, asked: Asked, sealed: bytes) -> bytes | None:
         """Return the signed receipt that these sealed bytes were answered with."""

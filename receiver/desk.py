@@ -27,7 +27,18 @@ from ddtp.presentation import Presentation, Shown
 from ddtp.receipt import Answer, Receipt
 from ddtp.request import COUNTER, SAME_DEVICE, Request, check_open, code_of, use_key
 from ddtp.transfer import Event, State
-from ddtp.verify import Case, Found, Presented, Result, Session, Verdict, Verified, accept, examine
+from ddtp.verify import (
+    Case,
+    Found,
+    Presented,
+    Result,
+    Session,
+    Verdict,
+    Verified,
+    Withdrawal,
+    accept,
+    examine,
+)
 from receiver import uploads
 from receiver.cases import Cases
 from receiver.folder import Folder, Folders, Proof
@@ -232,7 +243,7 @@ class Desk:
         if verdict.outcome is Outcome.NOT_VERIFIED:
             if begun is not None and ours:
                 await asyncio.to_thread(self.cases.abandon, came.asked, begun)
-            return await self._refuse(came, verdict.reasons)
+            return await self._refuse(came, verdict.reasons, verdict.withdrawals)
         return await self._accept(came, case, verdict)
 
     async def _examine(self, came: "_Came", *, answered: bool) -> tuple[Case, Verdict]:
@@ -380,18 +391,26 @@ class Desk:
         proof = Proof(request=came.signed, grants=grants, receipt=row.receipt)
         folder.write(file.encode(), proof)
 
-    async def _refuse(self, came: "_Came", reasons: tuple[str, ...]) -> bytes:
+    async def _refuse(
+        self, came: "_Came", reasons: tuple[str, ...], withdrawals: tuple[Withdrawal, ...] = ()
+    ) -> bytes:
         """Sign that it was not verified; nothing is kept, and the request stays open."""
         now = self.clock()
         receipt = self._receipt(came, Outcome.NOT_VERIFIED, reasons, now)
         log.info("refused", extra={"rule": reasons[0]})
         await asyncio.to_thread(self.folders.of(came.asked.id).drop_one, came.digest)
-        return await self._remember(came, receipt.sign(self.asker.signer), ())
+        return await self._remember(came, receipt.sign(self.asker.signer), (), withdrawals)
 
-    async def _remember(self, came: "_Came", receipt: bytes, used: tuple[bytes, ...]) -> bytes:
+    async def _remember(
+        self,
+        came: "_Came",
+        receipt: bytes,
+        used: tuple[bytes, ...],
+        withdrawals: tuple[Withdrawal, ...] = (),
+    ) -> bytes:
         answer = self._sealed(came, receipt, used)
         return await asyncio.to_thread(
-            self.cases.remember, came.asked, came.digest, answer, receipt
+            self.cases.remember, came.asked, came.digest, answer, receipt, withdrawals
         )
 
     def _receipt(

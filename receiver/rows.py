@@ -30,6 +30,10 @@ CREATE TABLE IF NOT EXISTS answers (
   number INTEGER PRIMARY KEY, request BLOB NOT NULL, presentation BLOB NOT NULL,
   answer BLOB NOT NULL, receipt BLOB NOT NULL, UNIQUE (request, presentation)
 );
+CREATE TABLE IF NOT EXISTS refused_as_withdrawn (
+  request BLOB NOT NULL, receipt BLOB NOT NULL, rule TEXT NOT NULL, reason TEXT, at INTEGER,
+  as_of INTEGER NOT NULL, PRIMARY KEY (request, receipt, rule)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS packages (
   request BLOB NOT NULL, log TEXT NOT NULL, position INTEGER NOT NULL, lock BLOB NOT NULL,
   withdrawn_at INTEGER, reason INTEGER, PRIMARY KEY (request, log, position)
@@ -100,6 +104,12 @@ FORGET_OLDEST: Final = """DELETE FROM answers WHERE request = ? AND number <= (S
   (SELECT receipt FROM acceptances WHERE request = ?)"""
 RECEIPTS: Final = "SELECT receipt FROM answers WHERE request = ? ORDER BY number"
 RECEIPT: Final = "SELECT receipt FROM answers WHERE request = ? AND presentation = ?"
+ADD_REASON: Final = """INSERT OR IGNORE INTO refused_as_withdrawn
+  (request, receipt, rule, reason, at, as_of) VALUES (?, ?, ?, ?, ?, ?)"""
+REASONS: Final = """SELECT rule, reason, at, as_of FROM refused_as_withdrawn
+  WHERE request = ? AND receipt = ? ORDER BY rule"""
+FORGET_REASONS: Final = """DELETE FROM refused_as_withdrawn WHERE request = ? AND receipt NOT IN
+  (SELECT receipt FROM answers WHERE request = ?)"""
 ADD_PACKAGE: Final = """INSERT OR IGNORE INTO packages (request, log, position, lock)
   VALUES (?, ?, ?, ?)"""
 PACKAGES: Final = """SELECT log, position, lock, withdrawn_at, reason FROM packages

@@ -19,6 +19,7 @@ from ddtp.evidence_file import EvidenceFile
 from ddtp.receipt import Receipt
 from ddtp.request import COUNTER, SAME_DEVICE, Request
 from ddtp.seal import recipient_of, seal
+from ddtp.words.verdict import Withdrawn
 from receiver import report, watch
 from receiver.home import Home
 from receiver.rows import Asked, Held
@@ -69,14 +70,21 @@ def case(home: Home, request_id: str, language: str) -> tuple[dict[str, object],
     fields: dict[str, object] = {"schema": "ddtp.receiver.case/1"}
     fields |= row(asked, matter(home, asked))
     lines = [f"{asked.id}  {fields['state']}", safe(str(fields["matter"]))]
-    receipts = [Receipt.open(each) for each in home.desk.cases.receipts(asked)]
+    refused = refusals(home, asked)
     fields["refused"] = [
-        {"decided_at": each.decided_at, "reasons": list(each.reasons)}
-        for each in receipts
-        if each.outcome is Outcome.NOT_VERIFIED
+        {
+            "decided_at": receipt.decided_at,
+            "reasons": list(receipt.reasons),
+            "withdrawn": [
+                {"rule": each.rule, "reason": each.reason, "at": each.at, "as_of": each.as_of}
+                for each in withdrawn
+            ],
+        }
+        for receipt, withdrawn in refused
     ]
-    for each in receipts:
-        lines += [_reason(rule, language) for rule in each.reasons]
+    for receipt, withdrawn in refused:
+        told = {each.rule: each for each in withdrawn}
+        lines += [_reason(rule, told.get(rule), language) for rule in receipt.reasons]
     fields["withdrawn"] = [_withdrawn(each) for each in _noticed(home, asked)]
     lines += withdrawals(home, asked, language)
     if asked.accepted_at is not None and asked.erased_at is None:
@@ -86,6 +94,17 @@ def case(home: Home, request_id: str, language: str) -> tuple[dict[str, object],
         lines.append(words.say(f"receiver.sender_{note}", language))
         lines += [text for each in read for text in _text(each)]
     return fields, "\n".join(line for line in lines if line)
+
+
+def refusals(home: Home, asked: Asked) -> list[tuple[Receipt, tuple[Withdrawn, ...]]]:
+    """Return the receipts by which a case refused, each with what it found to be withdrawn."""
+    cases = home.desk.cases
+    opened = [(data, Receipt.open(data)) for data in cases.receipts(asked)]
+    return [
+        (receipt, cases.found_withdrawn(asked, data))
+        for data, receipt in opened
+        if receipt.outcome is Outcome.NOT_VERIFIED
+    ]
 
 
 def contents(home: Home, asked: Asked, language: str) -> tuple[report.Read, ...]:
@@ -216,10 +235,15 @@ def sender(home: Home, asked: Asked) -> str:
     return asked.seen_in if request.binding in (SAME_DEVICE, COUNTER) else "unknown"
 
 
-def _reason(rule: str, language: str) -> str:
+def _reason(rule: str, withdrawn: Withdrawn | None, language: str) -> str:
     if not words.is_known(rule):
         return f"not verified: {rule}"
-    return f"not verified: {words.refusal(rule).sentence_in(language)} ({rule})"
+    known = words.refusal(rule)
+    if withdrawn is None:
+        return f"not verified: {known.sentence_in(language)} ({rule})"
+    # What to do is to ask for the newer one, and there is one.
+    advice = f" {known.hint_in(language)}" if withdrawn.reason == "replaced" else ""
+    return f"not verified: {withdrawn.sentence(language)} ({rule}){advice}"
 
 
 def _text(read: report.Read) -> list[str]:

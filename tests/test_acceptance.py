@@ -16,6 +16,7 @@ from ddtp.fingerprint import Fingerprint
 from ddtp.presentation import Presentation
 from ddtp.request import use_key
 from ddtp.transfer import Event, State
+from ddtp.verify import Withdrawal
 from receiver.cases import MAX_REFUSALS
 from receiver.requests import Made
 from tests import builders
@@ -182,8 +183,14 @@ async def test_refusals_kept_of_one_request_are_bounded(town: Lending) -> None:
     made = town.ask()
     asked = town.home.desk.cases.find(made.id)
     for n in range(MAX_REFUSALS + 10):
-        town.home.desk.cases.remember(asked, n.to_bytes(32), b"answer", b"receipt")
-    assert len(town.home.desk.cases.receipts(asked)) == MAX_REFUSALS
+        withdrawn = Withdrawal(rule="package.8", as_of=n, revoked=None)
+        town.home.desk.cases.remember(
+            asked, n.to_bytes(32), b"answer", b"receipt %d" % n, [withdrawn]
+        )
+    kept = town.home.desk.cases.receipts(asked)
+    assert len(kept) == MAX_REFUSALS
+    assert all(town.home.desk.cases.found_withdrawn(asked, each) for each in kept)
+    assert town.home.desk.cases.found_withdrawn(asked, b"receipt 0") == ()
 
 
 async def test_a_package_that_was_never_registered_is_not_verified(town: Lending) -> None:

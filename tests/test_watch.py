@@ -22,7 +22,7 @@ from receiver.retention import Gone
 from receiver.watch import look
 from tests import builders, test_receiver_crash
 from tests.builders import ORIGIN, REVOCATION_SEED
-from tests.lending import Lending, Sent, entries, key_of, opened
+from tests.lending import Faulty, Lending, Sent, entries, key_of, opened
 from tests.test_acceptance import index_of, revoke
 from tests.test_receiver_crash import SECONDS, Machine, whole
 
@@ -68,8 +68,10 @@ async def sweep(town: Lending) -> tuple[Gone, ...]:
     return await town.home.retention.sweep()
 
 
-async def revoke_package(town: Lending, sent: Sent, key: bytes | None = None) -> None:
-    """Have the provider of the first package withdraw it, because it was an error."""
+async def revoke_package(
+    town: Lending, sent: Sent, key: bytes | None = None, reason: str = "error"
+) -> None:
+    """Have the provider of the first package withdraw it."""
     statement = Statement.open(sent.presentation.packages[0].statement)
     [index] = [
         n
@@ -77,7 +79,7 @@ async def revoke_package(town: Lending, sent: Sent, key: bytes | None = None) ->
         if isinstance(each, Issued) and each.lock == statement.lock
     ]
     right = entry.revocation_key(REVOCATION_SEED, statement.cti)
-    await town.log.revoke(index, key or right, entry.REASONS.index("error"))
+    await town.log.revoke(index, key or right, entry.REASONS.index(reason))
 
 
 async def test_a_grant_withdrawn_elsewhere_is_noticed_and_erased(town: Lending) -> None:
@@ -111,6 +113,32 @@ async def test_a_package_withdrawn_by_its_provider_is_shown_with_its_case(town: 
     assert [each["reason"] for each in fields["withdrawn"]] == ["error"]  # type: ignore[attr-defined]  # JSON
     assert "issued in error" in text
     assert town.home.desk.folders.of(made.id).contents()
+
+
+async def refused(town: Lending) -> tuple[dict[str, Any], str]:
+    """Return what an officer is shown of a case to which a replaced package was presented."""
+    made, sent = await town.whole()
+    await revoke_package(town, sent, reason="replaced")
+    _, receipt = opened(await town.home.desk.present(made.id, sent.sealed))
+    assert receipt.reasons == ("package.8",)
+    fields, text = telling.case(town.home, made.id, "en")
+    return fields["refused"][0]["withdrawn"][0], text  # type: ignore[index]  # JSON
+
+
+async def test_a_refusal_says_that_the_package_was_replaced(town: Lending) -> None:
+    fields, text = await refused(town)
+    now = town.clock()
+    assert fields == {"rule": "package.8", "reason": "replaced", "at": now, "as_of": now}
+    assert "replaced by a newer one" in text
+    assert "Ask the holder for the record that replaced it." in text
+
+
+async def test_a_refusal_stands_where_nobody_says_why_it_was_withdrawn(town: Lending) -> None:
+    town.offline.log = Faulty(town.log, "revocation", after=False, times=9)
+    fields, text = await refused(town)
+    assert (fields["reason"], fields["at"], fields["as_of"]) == (None, None, town.clock())
+    assert "could not be read" in text
+    assert "replaced" not in text
 
 
 async def test_a_withdrawal_of_somebody_else_is_none_of_ours(town: Lending) -> None:

@@ -94,8 +94,7 @@ class Withdrawn:
     @classmethod
     def of(cls, told: Withdrawal) -> Withdrawn:
         """Return what a verdict found out about a withdrawal."""
-        at = None if told.revoked is None else told.revoked.time
-        return cls(rule=told.rule, reason=told.reason, at=at, as_of=told.as_of)
+        return cls(rule=told.rule, reason=told.reason, at=told.at, as_of=told.as_of)
 
     def sentence(self, language: str) -> str:
         """Return what happened, when and why, as far as it could be read."""

@@ -61,16 +61,25 @@ def listed(home: Path | None, *, every: bool) -> None:
     """Print the cases; `every`: also those that nothing came for."""
     from receiver import telling
 
-    async def look(opened: "Home") -> list[tuple["Asked", str]]:
-        cases = opened.desk.cases.listing()
-        return [(each, telling.matter(opened, each)) for each in cases if every or _came(each)]
+    language = console().language
+
+    async def look(opened: "Home") -> list[tuple["Asked", str, list[str]]]:
+        return [
+            (
+                each,
+                telling.matter(opened, each),
+                telling.withdrawals(opened, each, language) if each.is_withdrawn else [],
+            )
+            for each in opened.desk.cases.listing()
+            if every or _came(each)
+        ]
 
     found = with_home(home, look)
-    rows = [telling.row(asked, matter) for asked, matter in found]
+    rows = [telling.row(asked, matter) for asked, matter, _ in found]
     text = "\n".join(
         f"{row['id']}  {row['state']:<12}  {telling.moment(asked.made_at)}  {safe(matter)}"
-        + (f"  ({console().say('receiver.mark_withdrawn')})" if asked.is_withdrawn else "")
-        for row, (asked, matter) in zip(rows, found, strict=True)
+        + "".join(f"\n  {each}" for each in withdrawn)
+        for row, (asked, matter, withdrawn) in zip(rows, found, strict=True)
     )
     fields = {"schema": "ddtp.receiver.cases/1", "cases": rows}
     console().result(fields, text or "nothing yet")
