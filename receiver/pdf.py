@@ -5,8 +5,9 @@ The report is PDF/A-3b with the evidence file attached (spec/report.md). It need
 nothing from a record is ever read as its markup. The same case gives the same bytes.
 """
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,7 @@ from ddtp.verify import Verdict, examine
 from ddtp.words.verdict import Explanation, explain
 from receiver import report, telling
 from receiver.home import Home
-from receiver.report import Read
+from receiver.report import Line, Read
 from receiver.rows import Asked
 from receiver.rules import TYPES
 
@@ -197,7 +198,7 @@ def _package(home: Home, read: Read, shown: Shown, language: str) -> dict[str, o
     return {
         "title": _title(home, statement.type, language),
         "facts": facts,
-        "lines": [(safe(each.label), safe(each.text)) for each in read.lines],
+        "blocks": _blocks(read.lines),
         "documents": [
             {
                 "name": safe(each.document.name),
@@ -207,6 +208,20 @@ def _package(home: Home, read: Read, shown: Shown, language: str) -> dict[str, o
             for each in read.documents
         ],
     }
+
+
+def _blocks(lines: Iterable[Line]) -> list[dict[str, object]]:
+    """Return what is shown in its order: facts, and rows with the columns that any of them has."""
+    blocks: list[dict[str, object]] = []
+    for is_table, found in itertools.groupby(lines, key=lambda line: bool(line.cells)):
+        if is_table:
+            rows = [dict(line.cells) for line in found]
+            columns = list(dict.fromkeys(name for row in rows for name in row))
+            table = [[safe(row.get(name, "")) for name in columns] for row in rows]
+            blocks.append({"columns": [safe(name) for name in columns], "rows": table})
+        else:
+            blocks.append({"facts": [(safe(line.label), safe(line.text)) for line in found]})
+    return blocks
 
 
 def _index(shown: Shown) -> str:

@@ -4,7 +4,7 @@ Labels come from the record's type, never from the record; what a type does not 
 by its path.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,19 +17,24 @@ from ddtp.network import Network
 from ddtp.package import Statement
 from ddtp.presentation import Presentation, Shown
 from ddtp.record import CLAIM, DOCUMENT, FILLER, ROW, SECTION, Document, Item, document_of
-from ddtp.record_type import RecordType
+from ddtp.record_type import Field, RecordType
 
 _UNKNOWN: Final = "text"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One disclosed value: its path in the record, what people call it, and the value."""
+    """One disclosed value: its path in the record, what people call it, and the value.
+
+    Attributes:
+        cells: Of a row: each column that it has, as people call it, and what stands there.
+    """
 
     path: tuple[int | str, ...]
     label: str
     text: str
     value: Value
+    cells: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,16 +125,26 @@ def _lines(item: Item, kind: RecordType | None, language: str) -> Iterator[Line]
         yield Line(path, label, text, value)
     elif path[0] == ROW and isinstance(value, dict):
         columns = kind.tables[str(path[1])].columns if kind and path[1] in kind.tables else {}
-        cells = {str(name): cell for name, cell in value.items()}
-        kinds = {name: columns[name].kind if name in columns else _UNKNOWN for name in cells}
-        words = [record_type.in_words(kinds[name], cells[name], language) for name in cells]
-        yield Line(path, label, "  ".join(words), value)
+        cells = tuple(_cells({str(n): cell for n, cell in value.items()}, columns, language))
+        yield Line(path, label, "  ".join(text for _, text in cells), value, cells)
     elif path[0] == SECTION:
         yield Line(path, label, str(path[2]), value)
     elif path[0] == DOCUMENT:
         yield Line(path, label, document_of(item).media_type, value)
     elif path[0] != FILLER:
         raise TypeError("an item of no kind")
+
+
+def _cells(
+    row: Mapping[str, Value], columns: Mapping[str, Field], language: str
+) -> Iterator[tuple[str, str]]:
+    """Yield a row's cells: those that its type knows in the type's order, then the others."""
+    for name in dict.fromkeys([*columns, *row]):
+        if name in row:
+            known = columns.get(name)
+            label = known.labels[language] if known else name
+            kind = known.kind if known else _UNKNOWN
+            yield label, record_type.in_words(kind, row[name], language)
 
 
 def _type(name: str, types: Path) -> RecordType | None:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from chain.linking import joined
 from ddtp import entry, words
@@ -126,7 +126,7 @@ def evidence_file(home: Home, asked: Asked) -> EvidenceFile:
     if asked.accepted_at is None:
         raise DDTPError("case.3", f"the request is {asked.state.value}")
     if asked.erased_at is not None:
-        raise DDTPError("case.4", f"erased at {asked.erased_at}")
+        raise DDTPError("case.4", moment(asked.erased_at))
     return EvidenceFile.decode(home.desk.folders.of(asked.id).contents())
 
 
@@ -248,5 +248,11 @@ def _reason(rule: str, withdrawn: Withdrawn | None, language: str) -> str:
 
 def _text(read: report.Read) -> list[str]:
     head = f"{safe(read.issuer)}  {read.statement.type}"
-    lines: list[Any] = [f"  {safe(each.label)}: {safe(each.text)}" for each in read.lines]
-    return ["", head, *lines]
+    return ["", head, *map(_line, read.lines)]
+
+
+def _line(line: report.Line) -> str:
+    """Return a value under its label; a row stands below its part, which has the label."""
+    if line.cells:
+        return f"      {safe(line.text)}"
+    return f"  {safe(line.label)}: {safe(line.text)}"

@@ -145,3 +145,15 @@ async def test_report_1_without_its_libraries_nothing_is_made(
     with pytest.raises(DDTPError) as refused:
         await telling.printed(town.home, made.id, "en", attach=True)
     assert refused.value.rule == "report.1"
+
+
+@needs_poppler
+async def test_rows_stand_under_the_names_of_their_columns(town: Lending) -> None:
+    made, _ = await accepted(town)
+    [read] = telling.contents(town.home, town.home.desk.cases.find(made.id), "pt")
+    row = next(line for line in read.lines if line.cells)
+    data = await telling.printed(town.home, made.id, "pt", attach=False)
+    lines = poppler("pdftotext", "-layout", "-", "-", data=data).decode().splitlines()
+    printed = [line.split() for line in lines]
+    header = printed.index(" ".join(name for name, _ in row.cells).split())
+    assert printed[header + 1] == row.text.split()

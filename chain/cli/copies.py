@@ -94,7 +94,9 @@ async def _audit(
             report = await read_again(copy, asked.registry, asked.view.network, tell=bar.advance)
         known = asked.view.network
     written = write_evidence(report, output)
-    console().result(_fields(report, written), _words(report, known.quorum, written))
+    console().result(
+        _fields(report, written), _words(report, known.quorum, written, is_local=url is None)
+    )
     return exits.OK if report.good else exits.NEGATIVE
 
 
@@ -182,12 +184,13 @@ def _fields(report: "Report", written: list[Path]) -> dict[str, object]:
     }
 
 
-def _words(report: "Report", quorum: int, written: list[Path]) -> str:
+def _words(report: "Report", quorum: int, written: list[Path], *, is_local: bool = False) -> str:
     from ddtp import words
 
     head = report.head.checkpoint
     lines = [f"{head.origin}  {head.size} entries, {report.read} of them read now"]
-    if quorum:
+    # What a log has in its files are its own signatures: cosignatures are with its server.
+    if quorum and (report.witnesses or not is_local):
         lines.append(f"  cosigned by {len(report.witnesses)} witnesses, {quorum} make a quorum")
     if report.conviction is not None:
         lines.append(f"  FAULT  it signed two trees of {report.conviction.size} entries")
