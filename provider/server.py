@@ -8,12 +8,9 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
-
-import segno
 
 from chain.relay import relays
 from ddtp import http, record_type, words
@@ -34,6 +31,7 @@ from ddtp.web import (
     body,
     form,
     language,
+    qr,
     redirect,
     reply,
     reply_file,
@@ -260,22 +258,6 @@ class Portal:
             customer=customer[:100],
             minutes=SESSION_SECONDS // 60,
         )
-
-
-def qr(link: str) -> str:
-    """Return a link as an SVG image of its QR code, to stand in a page."""
-    drawn = BytesIO()
-    segno.make(link, error="m").save(
-        drawn,
-        kind="svg",
-        xmldecl=False,
-        svgns=True,
-        border=4,
-        omitsize=True,
-        nl=False,
-        light="#fff",
-    )
-    return drawn.getvalue().decode()
 
 
 def _day(second: int) -> str:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import io
 import logging
 import secrets
 from collections.abc import AsyncIterator
@@ -34,11 +33,12 @@ from ddtp.web import (
     application,
     body,
     pieces,
+    qr,
     reply,
     style,
     together,
 )
-from receiver import uploads, watch
+from receiver import report, uploads, watch
 from receiver.desk import Desk, begin_code, return_code
 from receiver.requests import link_of
 from receiver.retention import Retention
@@ -145,7 +145,7 @@ class Door:
         if not hmac.compare_digest(here, noted):
             raise ConflictError("case.14", "the request was begun in another browser")
         link = link_of(request, asked.request)
-        page = self.pages.page(call, "begin.html", link=link, code=_drawn(link))
+        page = self.pages.page(call, "begin.html", link=link, code=qr(link))
         page.set_cookie(
             SESSION,
             token,
@@ -191,18 +191,10 @@ class Door:
         return uploads.number_in(given or "", LENGTH)
 
 
-def _drawn(link: str) -> str:
-    """Return a link as a QR code in SVG."""
-    import segno  # only a page needs it
-
-    out = io.BytesIO()
-    segno.make(link, error="m").save(out, kind="svg", scale=4, xmldecl=False, svgns=False)
-    return out.getvalue().decode()
-
-
 def door(desk: Desk, retention: Retention) -> Application:
     """Return the application of a receiver's server."""
-    pages = Pages(Path(__file__).parent / "pages", product="DDTP", test_data=False)
+    name = report.name_of(desk.view.network, desk.asker.member, "en")
+    pages = Pages(Path(__file__).parent / "pages", product=name, test_data=False)
     made = Door(desk=desk, retention=retention, pages=pages)
     return application(made.handlers(), problem_page=pages.problem)
 

@@ -27,7 +27,7 @@ from provider import home as homes
 from provider.accounts import Accounts
 from provider.folder import FolderSource
 from provider.home import Home
-from provider.server import app, qr
+from provider.server import app
 from provider.store import Store
 from tests.bank import (
     DAY,
@@ -658,7 +658,7 @@ async def test_without_a_session_the_records_lead_to_the_sign_in(portal: str) ->
 
 
 def test_a_qr_code_holds_no_script_and_no_style() -> None:
-    drawn = qr("https://bank.example/offer#abc")
+    drawn = web.qr("https://bank.example/offer#abc")
     assert drawn.startswith("<svg")
     assert "<script" not in drawn
     assert "style=" not in drawn

@@ -336,6 +336,7 @@ async def test_the_browser_that_begins_a_request_is_its_session(lender: Open) ->
     status, page, token = await begun(lender, made)
     assert status == 200
     assert made.fingerprint.text in page
+    assert 'fill="#fff"' in page, "a phone reads no dark code on a dark page"
     assert (await begun(lender, made, token))[0] == 200
     assert await returned(lender, made, token) == 200
     assert lender.town.home.desk.cases.find(made.id).seen_in == "same"

@@ -8,7 +8,7 @@ from aiohttp.web import Application, Request, Response, StreamResponse
 
 from ddtp.web.client import Client, check_url, is_loopback
 from ddtp.web.guard import HOSTS, Handler, body, body_into, form, language, pieces, together
-from ddtp.web.pages import FORM, HTML, STYLE, Pages, style
+from ddtp.web.pages import FORM, HTML, STYLE, Pages, qr, style
 from ddtp.web.problem import Problem
 from ddtp.web.server import (
     Server,
@@ -43,6 +43,7 @@ __all__ = [
     "is_loopback",
     "language",
     "pieces",
+    "qr",
     "redirect",
     "reply",
     "reply_file",

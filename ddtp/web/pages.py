@@ -6,6 +6,7 @@ catalogue by `say("portal.title")`, so that no sentence stands in a template.
 
 from functools import partial
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -69,6 +70,24 @@ class Pages:
     def problem(self, request: web.Request, problem: Problem) -> web.StreamResponse:
         """Return the page that tells a refusal."""
         return self.page(request, "problem.html", status=problem.status, problem=problem)
+
+
+def qr(link: str) -> str:
+    """Return a link as an SVG image of its QR code, to stand in a page, also in a dark one."""
+    import segno  # only a page with a code needs it
+
+    drawn = BytesIO()
+    segno.make(link, error="m").save(
+        drawn,
+        kind="svg",
+        xmldecl=False,
+        svgns=True,
+        border=4,
+        omitsize=True,
+        nl=False,
+        light="#fff",
+    )
+    return drawn.getvalue().decode()
 
 
 async def style(request: web.Request) -> web.StreamResponse:
