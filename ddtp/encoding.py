@@ -51,6 +51,9 @@ def encode(value: Encodable) -> bytes:
         TypeError: A type, or a mixture of map keys, that has no encoding here.
         ValueError: A number below -2**64 or above 2**64 - 1, or text that is no Unicode.
     """
+    if type(value) is str:
+        text = value.encode()  # the value of most items
+        return head(3, len(text)) + text
     # Most values are plain and in order already, and asking is cheaper than ordering.
     plain: object = value if length(value) >= 0 else _ordered(value)
     encoded: bytes = cbor2.dumps(plain)

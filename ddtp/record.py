@@ -100,6 +100,11 @@ class Item(NamedTuple):
         return cls(salt, tuple(path), content)  # type: ignore[arg-type]  # steps just checked
 
 
+def kind_of(leaf: bytes) -> int:
+    """Return the kind of an item, of a leaf that is known to hold one: its path's first step."""
+    return leaf[_SALT_END + 1]
+
+
 def open_items(leaves: Sequence[bytes]) -> tuple[Item, ...]:
     """Return the items that leaves hold: `Item.open` of each, in a third of the time.
 

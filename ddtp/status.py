@@ -5,6 +5,7 @@ itself and anybody can recompute it. A tile holds 8,192 bits, which is all that 
 tells.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from ddtp import merkle
@@ -58,7 +59,14 @@ def check_tile(
     """
     if not 0 <= index < status_index or len(tile) != TILE_BYTES:
         raise ProofError("status.1", f"a tile for entry {index} under {status_index} entries")
-    number = tile_of(index)
+    _check_path(tile, path, tile_of(index), status_index, root)
+
+
+# The entries of a submission nearly all have their bits in one tile.
+@lru_cache(maxsize=16)
+def _check_path(
+    tile: bytes, path: tuple[bytes, ...], number: int, status_index: int, root: bytes
+) -> None:
     covered = status_index - number * TILE_BITS
     if covered < TILE_BITS and int.from_bytes(tile, "little") >> covered:
         raise ProofError("status.2", f"a bit from entry {status_index} on is set")

@@ -18,7 +18,7 @@ from ddtp.record import Document, Record
 MAX_DOCUMENT_BYTES: Final = 4 * 2**30
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 _MAX_NAME: Final = 100
-_PIECE: Final = 2**20
+_PIECE: Final = 2**18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from ddtp.fingerprint import Fingerprint
 from ddtp.keys import KeyID
 from ddtp.network import MemberID
 from ddtp.package import Package, Statement
-from ddtp.record import Record, size_of
+from ddtp.record import FILLER, Record, kind_of, size_of
 from provider.basis import Basis
 from provider.keys import Keys
 from provider.store import Row
@@ -212,7 +212,7 @@ def _document_indices(leaves: Sequence[bytes], count: int) -> tuple[int, ...]:
     if count == 0:
         return ()
     end = len(leaves)
-    while encoding.decode(leaves[end - 1])[2] is None:  # type: ignore[index]  # our own leaves
+    while kind_of(leaves[end - 1]) == FILLER:
         end -= 1
     return tuple(range(end - count, end))
 

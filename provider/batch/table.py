@@ -8,6 +8,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, TextIO
@@ -157,7 +158,7 @@ def _nested(cells: Mapping[str, str]) -> dict[str, object]:
     """Return cells as JSON has them: `claims.account.currency` is a field in two objects."""
     found: dict[str, object] = {}
     for name, cell in cells.items():
-        *above, last = name.split(".")
+        *above, last = _steps(name)
         place = found
         for step in above:
             inner = place.setdefault(step, {})
@@ -168,6 +169,11 @@ def _nested(cells: Mapping[str, str]) -> dict[str, object]:
             raise MalformedError("provider.19", f"{name[:80]} lies above another column")
         place[last] = cell
     return found
+
+
+@lru_cache(maxsize=1024)  # every row has the columns of the one before
+def _steps(name: str) -> tuple[str, ...]:
+    return tuple(name.split("."))
 
 
 def _row(
