@@ -94,11 +94,12 @@ class Table:
         day = begins
         while (day := _next_month(day)) < until:
             months[day.isoformat()[:7]] = []
-        for row in rows:
+        for number, row in enumerate(rows, 1):
             when = str(row[self.by])
-            if not begins.isoformat() <= when < until.isoformat():
-                raise ValueError(f"a row of {when} lies outside {begins} to {until}")
-            months[when[:7]].append(row)
+            month = months.get(when[:7])
+            if month is None or not begins.isoformat() <= when < until.isoformat():
+                raise ValueError(f"row {number} lies outside {begins} to {until}")
+            month.append(row)
         return tuple(
             Part(
                 name=name,

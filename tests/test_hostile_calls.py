@@ -94,6 +94,7 @@ HEADS: dict[str, bytes] = {
     "another page": b"Origin: null\r\nSec-Fetch-Site: cross-site\r\n",
     "an origin that is none": b"Origin: http://[\r\n",
     "an upgrade": b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
+    "an expectation of no charset": b"Expect: \xff\r\nContent-Length: 3\r\n",
     "an expectation": b"Expect: 100-continue\r\nContent-Length: 3\r\n",
 }
 BODIES = (

@@ -14,7 +14,14 @@ from playwright.async_api import Browser
 from chain.member import MEMBER_KEY, Membership, log_of
 from ddtp import entry, record_type, verify, web, words
 from ddtp.encoding import Value
-from ddtp.errors import ConflictError, LockedError, Outcome, StorageError, Unanswered
+from ddtp.errors import (
+    ConflictError,
+    LockedError,
+    MalformedError,
+    Outcome,
+    StorageError,
+    Unanswered,
+)
 from ddtp.evidence import Evidence
 from ddtp.fingerprint import Fingerprint
 from ddtp.network import MemberID
@@ -135,11 +142,15 @@ def test_source_3_refuses_a_field_that_is_wrong(tmp_path: Path, text: object) ->
     assert broken_rule(lambda: FolderSource(folder=tmp_path).record("chan", "q1")) == "source.3"
 
 
-def test_source_4_refuses_a_row_outside_the_days_of_its_table(tmp_path: Path) -> None:
-    rows = [{"date": "2025-04-01", "amount": {"currency": "HKD", "minor": 1}}]
+@pytest.mark.parametrize("day", ["2025-04-02", "2025-02x", "2025-03-99", "2025-19-01", "Chan"])
+def test_source_4_refuses_a_row_outside_the_days_of_its_table(tmp_path: Path, day: str) -> None:
+    rows = [{"date": day, "amount": {"currency": "HKD", "minor": 1}}]
     table = {"from": "2025-01-01", "until": "2025-04-01", "rows": rows}
     write(tmp_path, changed(tables={"transactions": table}))
-    assert broken_rule(lambda: FolderSource(folder=tmp_path).record("chan", "q1")) == "source.4"
+    with pytest.raises(MalformedError) as caught:
+        FolderSource(folder=tmp_path).record("chan", "q1")
+    assert caught.value.rule in ("source.4", "type.5")
+    assert day not in caught.value.detail
 
 
 @pytest.mark.parametrize("file", ["none.pdf", "../chan/s.pdf", "link.pdf", "empty.pdf", "."])

@@ -22,6 +22,7 @@ from typing import Any, Final
 import aiohttp.http_exceptions
 import aiohttp.web_fileresponse
 import aiohttp.web_response
+import aiohttp.web_urldispatcher
 from aiohttp import hdrs, web
 
 from ddtp.errors import ConflictError
@@ -35,6 +36,21 @@ aiohttp.web_response.SERVER_SOFTWARE = "ddtp"  # type: ignore[attr-defined]  # n
 aiohttp.web_fileresponse.NOSENDFILE = True  # type: ignore[misc]  # a constant, read at each answer
 
 log = logging.getLogger(__name__)
+
+_continue = aiohttp.web_urldispatcher._default_expect_handler  # noqa: SLF001 - see below
+
+
+async def _expect(request: web.Request) -> None:
+    """Tell whoever waits for it to send his body; no other expectation is looked at.
+
+    aiohttp answers it before the guard, with 500 where its bytes are of no charset. RFC 9110,
+    section 10.1.1, leaves it to the server.
+    """
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await _continue(request)
+
+
+aiohttp.web_urldispatcher._default_expect_handler = _expect  # noqa: SLF001 - for unknown paths too
 
 MOST_CONNECTIONS: Final = 1_000
 # Between two calls on one connection, and until the head of the first has come.

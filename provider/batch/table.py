@@ -6,6 +6,7 @@ row's; what is wrong with the table itself ends the reading.
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +22,9 @@ MOST_ROW_BYTES: Final = 2**20
 PARTS: Final = ("claims", "tables")
 OURS: Final = ("holder", "customer", "record", "key", "days", "basis", "source")
 OF_RECORD: Final = ("type", "title", "documents")
+
+
+_NAME: Final = re.compile(r"[a-z_][a-z_.]{0,60}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +148,14 @@ def _check_header(header: list[str]) -> None:
     """
     if not {"holder", "customer"} & set(header):
         raise MalformedError("provider.18", "no column is called holder or customer")
-    twice = {name for name in header if header.count(name) > 1}
-    if twice:
-        raise MalformedError("provider.18", f"a column stands twice: {min(twice)[:80]!r}")
-    for name in header:
+    for number, name in enumerate(header, 1):
+        # Where a table has no line of names, this is a line of somebody's values.
+        told = repr(name) if _NAME.fullmatch(name) else "of such a name"
+        if header.count(name) > 1:
+            raise MalformedError("provider.18", f"column {number}: {told} stands twice")
         if name not in (*OURS, *OF_RECORD) and not name.startswith(tuple(f"{p}." for p in PARTS)):
             raise MalformedError(
-                "provider.18", f"there is no column {name[:80]!r}; a claim is claims.NAME"
+                "provider.18", f"column {number}: there is none {told}; a claim is claims.NAME"
             )
 
 

@@ -201,7 +201,7 @@ def _faults(statement: Statement) -> Iterator[str]:
     if closing is not None and (gap := _gap(statement)):
         yield (
             f"{closing.where}: opening balance and entries lead to a closing balance that is "
-            f"{abs(gap)} minor units {'lower' if gap > 0 else 'higher'}"
+            f"{'lower' if gap > 0 else 'higher'}"
         )
     yield from _wrong_totals(statement)
 
