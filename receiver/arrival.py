@@ -27,11 +27,13 @@ class Taken:
         id: Of the request that it answers.
         accepted: Whether it was accepted.
         answer: Sealed to the wallet that sent it.
+        receipt: The signed receipt in it; None where so many came after it that it went.
     """
 
     id: str
     accepted: bool
     answer: bytes
+    receipt: bytes | None
 
 
 async def take(
@@ -60,9 +62,9 @@ async def take(
             await _keep(desk, asked, sha256, file)
     answer = await desk.present(asked.id, sealed)
     begun = await asyncio.to_thread(desk.cases.acceptance, asked)
-    answered = await asyncio.to_thread(desk.cases.receipt_for, asked, sealed)
-    accepted = begun is not None and begun.receipt == answered
-    return Taken(id=asked.id, accepted=accepted, answer=answer)
+    receipt = await asyncio.to_thread(desk.cases.receipt_for, asked, sealed)
+    accepted = begun is not None and begun.receipt == receipt
+    return Taken(id=asked.id, accepted=accepted, answer=answer, receipt=receipt)
 
 
 def _request_of(desk: Desk, sealed: bytes) -> tuple[Asked, bytes]:

@@ -70,21 +70,9 @@ def case(home: Home, request_id: str, language: str) -> tuple[dict[str, object],
     fields: dict[str, object] = {"schema": "ddtp.receiver.case/1"}
     fields |= row(asked, matter(home, asked))
     lines = [f"{asked.id}  {fields['state']}", safe(str(fields["matter"]))]
-    refused = refusals(home, asked)
-    fields["refused"] = [
-        {
-            "decided_at": receipt.decided_at,
-            "reasons": list(receipt.reasons),
-            "withdrawn": [
-                {"rule": each.rule, "reason": each.reason, "at": each.at, "as_of": each.as_of}
-                for each in withdrawn
-            ],
-        }
-        for receipt, withdrawn in refused
-    ]
-    for receipt, withdrawn in refused:
-        told = {each.rule: each for each in withdrawn}
-        lines += [_reason(rule, told.get(rule), language) for rule in receipt.reasons]
+    receipts = home.desk.cases.receipts(asked)
+    fields["refused"] = [_refusal(home, asked, each) for each in receipts if _is_refusal(each)]
+    lines += [text for each in receipts for text in why(home, asked, each, language)]
     fields["withdrawn"] = [_withdrawn(each) for each in _noticed(home, asked)]
     lines += withdrawals(home, asked, language)
     if asked.accepted_at is not None and asked.erased_at is None:
@@ -96,15 +84,10 @@ def case(home: Home, request_id: str, language: str) -> tuple[dict[str, object],
     return fields, "\n".join(line for line in lines if line)
 
 
-def refusals(home: Home, asked: Asked) -> list[tuple[Receipt, tuple[Withdrawn, ...]]]:
-    """Return the receipts by which a case refused, each with what it found to be withdrawn."""
-    cases = home.desk.cases
-    opened = [(data, Receipt.open(data)) for data in cases.receipts(asked)]
-    return [
-        (receipt, cases.found_withdrawn(asked, data))
-        for data, receipt in opened
-        if receipt.outcome is Outcome.NOT_VERIFIED
-    ]
+def why(home: Home, asked: Asked, receipt: bytes, language: str) -> list[str]:
+    """Return a sentence on each rule by which a receipt refused; none on one that verified."""
+    withdrawn = {each.rule: each for each in home.desk.cases.found_withdrawn(asked, receipt)}
+    return [_reason(rule, withdrawn.get(rule), language) for rule in Receipt.open(receipt).reasons]
 
 
 def contents(home: Home, asked: Asked, language: str) -> tuple[report.Read, ...]:
@@ -233,6 +216,23 @@ def sender(home: Home, asked: Asked) -> str:
     """Return how a case is bound to whoever asked: "same", "counter", "other" or "unknown"."""
     request = Request.open(home.desk.folders.of(asked.id).request())
     return asked.seen_in if request.binding in (SAME_DEVICE, COUNTER) else "unknown"
+
+
+def _is_refusal(receipt: bytes) -> bool:
+    return Receipt.open(receipt).outcome is Outcome.NOT_VERIFIED
+
+
+def _refusal(home: Home, asked: Asked, data: bytes) -> dict[str, object]:
+    receipt = Receipt.open(data)
+    withdrawn = home.desk.cases.found_withdrawn(asked, data)
+    return {
+        "decided_at": receipt.decided_at,
+        "reasons": list(receipt.reasons),
+        "withdrawn": [
+            {"rule": each.rule, "reason": each.reason, "at": each.at, "as_of": each.as_of}
+            for each in withdrawn
+        ],
+    }
 
 
 def _reason(rule: str, withdrawn: Withdrawn | None, language: str) -> str:

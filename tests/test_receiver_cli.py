@@ -20,6 +20,7 @@ from ddtp.web import Client, application, serve
 from receiver.cli import receiver
 from tests import builders
 from tests.lending import MATTER, TEMPLATE, Lending, make_home, opened, prepare
+from tests.test_watch import accepted, revoke_package, sweep
 
 ROOT = Path(__file__).parents[1]
 
@@ -331,6 +332,31 @@ async def test_a_presentation_by_file_that_cannot_be_checked_exits_3(
     file.write_bytes(sent.sealed)
     done = await run(town, "import", str(file))
     assert done.code == 3, done.err
+
+
+async def test_a_file_that_is_refused_says_when_and_why_it_was_withdrawn(
+    town: Lending, tmp_path: Path
+) -> None:
+    made, sent = await town.whole()
+    await revoke_package(town, sent, reason="replaced")
+    # Answered while its log was at hand; the same bytes get the same answer.
+    await town.home.desk.present(made.id, sent.sealed)
+    file = tmp_path / "answer.ddtpres"
+    file.write_bytes(sent.sealed)
+    done = await run(town, "import", str(file))
+    assert done.code == 1, done.err
+    assert "replaced by a newer one" in done.out
+    shown = await run(town, "show", made.id, "--lang", "pt")
+    assert "substituído por um mais recente" in shown.out
+    assert "Peça ao titular" in shown.out
+
+
+async def test_the_inbox_says_why_a_package_was_withdrawn_since(town: Lending) -> None:
+    _, sent = await accepted(town)
+    await revoke_package(town, sent, reason="replaced")
+    await sweep(town)
+    done = await run(town, "inbox")
+    assert "replaced by a newer one" in done.out
 
 
 async def test_a_file_that_is_no_presentation_exits_4(town: Lending, tmp_path: Path) -> None:

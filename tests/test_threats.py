@@ -248,6 +248,21 @@ def test_a_withdrawn_record() -> None:
     assert verdict_of(case) == (Outcome.NOT_VERIFIED, "package.8")
 
 
+def test_the_reason_of_another_withdrawal() -> None:
+    transfer = builders.transfer()
+    log, index = transfer.log, transfer.issued_index
+    opening = entry.revocation_key(builders.REVOCATION_SEED, transfer.statement.cti)
+    log.append(Revoked(index, opening, 3, 0), time=NOW)
+    [harmless] = log.append(Revoked(index, bytes(32), 1, 0), time=NOW)
+    case = replace(
+        with_shown(transfer, transfer.shown, issued=log.evidence(index)),
+        joined={ORIGIN: log.joined()},
+        revocations={ORIGIN: {index: log.registration(harmless)}},
+    )
+    assert verdict_of(case) == (Outcome.NOT_VERIFIED, "package.8")
+    assert [each.reason for each in examine(case).withdrawals] == [None]
+
+
 def test_a_salt_used_twice() -> None:
     salts = builders.salts_of(SMALL)
     with pytest.raises(ValueError, match="randomness"):

@@ -56,6 +56,7 @@ def import_(*, home: Path | None, file: Path, out: Path | None) -> int:
     """
     from ddtp import http
     from ddtp.cli import beside
+    from receiver import telling
     from receiver.arrival import Taken, take
 
     bundle = beside.read(file, (".ddtpres",))
@@ -64,15 +65,21 @@ def import_(*, home: Path | None, file: Path, out: Path | None) -> int:
     if out is not None and out.exists():
         raise ConflictError("cli.2", str(out))
 
-    async def decide(opened: "Home") -> Taken:
-        return await take(opened.desk, bundle.package, bundle.files)
+    language = console().language
 
-    taken = with_home(home, decide)
+    async def decide(opened: "Home") -> tuple[Taken, list[str]]:
+        taken = await take(opened.desk, bundle.package, bundle.files)
+        if taken.receipt is None:
+            return taken, []
+        asked = opened.desk.cases.find(taken.id)
+        return taken, telling.why(opened, asked, taken.receipt, language)
+
+    taken, why = with_home(home, decide)
     if out is not None:
         files.write_secret(out, taken.answer)
     outcome = "verified" if taken.accepted else "not_verified"
     fields = {"schema": "ddtp.receiver.import/1", "id": taken.id, "outcome": outcome}
-    console().result(fields, f"{taken.id}  {outcome.replace('_', ' ')}")
+    console().result(fields, "\n".join([f"{taken.id}  {outcome.replace('_', ' ')}", *why]))
     return exits.OK if taken.accepted else exits.NEGATIVE
 
 
