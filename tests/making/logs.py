@@ -44,7 +44,7 @@ def of_note() -> Iterator[Vector]:
         "no signature": text + "\n",
         "hyphen for the dash": signed_.replace("\N{EM DASH} ", "- "),
         "plus sign in a name": f"{signed_}\N{EM DASH} a+b AAAAAAAA\n",
-        "carriage return": signed_.replace("\n5\n", "\n5\r\n"),
+        "carriage return": resigned(f"{origin}\n5\r\n{root}\n", log_key),
         "leading zero": resigned(f"{origin}\n05\n{root}\n", log_key),
         "size 2^63": resigned(f"{origin}\n{2**63}\n{root}\n", log_key),
         "a fourth line": resigned(f"{text}\nmore\n", log_key),

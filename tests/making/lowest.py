@@ -1,6 +1,6 @@
 """Vectors of the lowest level: bytes, fingerprints, keys, signed things, sealed files, trees."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import cbor2
 
@@ -168,8 +168,8 @@ def of_keys() -> Iterator[Vector]:
 def of_cose() -> Iterator[Vector]:
     """Yield signed objects, opened as the kind told, by the key told if one is."""
     header = {1: -8, 4: KEY, 16: TYP}
-    payload = encoding.encode(FIELDS)
     protected = cbor2.dumps(header)
+    empty = cose.sign1({}, "grant", SIGNER)
     other_kind = cose.sign1(FIELDS, "receipt", SIGNER)
     forms = {
         "no tag": SIGNED[1:],
@@ -177,14 +177,14 @@ def of_cose() -> Iterator[Vector]:
         "tag of COSE_Sign": b"\xd8\x62" + SIGNED[1:],
         "byte after the end": SIGNED + b"\x00",
         "cut off": SIGNED[:-1],
-        "unprotected header not empty": envelope(unprotected={4: b"a"}),
-        "label twice": envelope(protected=b"\xa4\x01\x27" + protected[1:]),
-        "label missing": envelope(protected={1: -8, 16: TYP}),
-        "label too many": envelope(protected={1: -8, 3: 0, 4: KEY, 16: TYP}),
-        "crit": envelope(protected={1: -8, 2: [16], 4: KEY, 16: TYP}),
-        "labels not ascending": envelope(protected={4: KEY, 1: -8, 16: TYP}),
+        "unprotected header not empty": envelope(unprotected={4: b"a"}, signature=empty[-64:]),
+        "label twice": under(b"\xa4\x01\x27" + protected[1:]),
+        "label missing": under({1: -8, 16: TYP}),
+        "label too many": under({1: -8, 3: 0, 4: KEY, 16: TYP}),
+        "crit": under({1: -8, 2: [16], 4: KEY, 16: TYP}),
+        "labels not ascending": under({4: KEY, 1: -8, 16: TYP}),
         "payload missing": envelope(payload=None),
-        "signature of 63 bytes": envelope(signature=bytes(63)),
+        "signature of 63 bytes": envelope(signature=empty[-64:-1]),
     }
     headers = {
         "another version": ({**header, 16: TYP.replace("-1-", "-2-")}, "cose.2"),
@@ -207,25 +207,25 @@ def of_cose() -> Iterator[Vector]:
         "payload empty": (b"", "cbor.1"),
     }
     yield vector("grant", "ok", kind="grant", data=SIGNED)
-    yield vector("empty payload map", "ok", kind="grant", data=cose.sign1({}, "grant", SIGNER))
+    yield vector("empty payload map", "ok", kind="grant", data=empty)
     yield vector("by the key expected", "ok", kind="grant", key=SIGNER.key_id.text, data=SIGNED)
     for name, data in forms.items():
         yield vector(name, "cose.1", kind="grant", data=data)
     yield vector("another kind", "cose.2", kind="grant", data=other_kind)
     for name, (changes, rule) in headers.items():
-        yield vector(name, rule, kind="grant", data=envelope(protected=changes))
+        yield vector(name, rule, kind="grant", data=under(changes))
     for name, data in changed.items():
         yield vector(name, "cose.4", kind="grant", data=data)
     yield vector("another key", "cose.5", kind="grant", key=OTHER.key_id.text, data=SIGNED)
     for name, (inside, rule) in payloads.items():
-        yield vector(name, rule, kind="grant", data=signed_payload(inside, protected))
-    assert payload in SIGNED
+        yield vector(name, rule, kind="grant", data=under(header, inside))
 
 
-def signed_payload(payload: bytes, protected: bytes) -> bytes:
-    """Return a payload of any bytes, signed (RFC 9052 section 4.4)."""
+def under(header: Mapping[int, object] | bytes, payload: bytes = b"\xa0") -> bytes:
+    """Return any payload under any header, with a signature that holds (RFC 9052 section 4.4)."""
+    protected = header if isinstance(header, bytes) else cbor2.dumps(header)
     signature = SIGNER.sign(cbor2.dumps(["Signature1", protected, b"", payload]))
-    return envelope(payload=payload, signature=signature)
+    return envelope(protected=protected, payload=payload, signature=signature)
 
 
 IDENTITY = test_seal.IDENTITY

@@ -209,7 +209,12 @@ def of_evidence() -> Iterator[Vector]:
     far = replace(shown, anchor=replace(test_evidence.POINTER, contract=bytes(19)))
     yield made("a place that is none", "evidence.1", far.encode())
     for name, (changes, rule) in test_evidence.BAD_STATUS.items():
-        yield made(name, rule, test_evidence.with_status(**changes).encode())
+        if rule != "status.2":
+            yield made(name, rule, test_evidence.with_status(**changes).encode())
+    beyond = MemoryLog()
+    beyond.revoked.add(9)
+    beyond.append(entry.decode(log.leaves[0]), time=NOW)
+    yield made("a tile with a bit beyond", "status.2", beyond.evidence(0).encode())
     yield made("no status entry at the end", "evidence.2", ends_with_a_grant().encode())
     itself = replace(shown, registration=log.registration(log.size - 1))
     yield made("the status entry itself", "status.1", itself.encode())

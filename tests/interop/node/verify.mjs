@@ -222,7 +222,36 @@ function checkOrder(leaves) {
   })
 }
 
-// package.md, evidence.md, status.md, entry.md
+// evidence.md, status.md
+function partsOf(evidence) {
+  const parts = decode(evidence)
+  need(parts instanceof Map && ['1,2', '1,2,3'].includes([...parts.keys()].join()), 'evidence.1')
+  const [registration, status, anchor] = [1, 2, 3].map((label) => parts.get(label))
+  need(Array.isArray(registration) && registration.length === 4 && Array.isArray(status) && status.length === 6, 'evidence.1')
+  need(anchor === undefined || (Array.isArray(anchor) && anchor.length === 7 && anchor[1].length === 20), 'evidence.1')
+  return { registration, status }
+}
+function checkTile(tile, path, index, size, root) {
+  need(index < size && tile.length === 1024, 'status.1')
+  const number = Math.floor(index / 8192)
+  inclusion(leafHash(tile), number, Math.ceil(size / 8192), path, root)
+  for (let bit = size - 8192 * number; bit < 8192; bit++) need(!((tile[bit >> 3] >> (bit & 7)) & 1), 'status.2')
+  return Boolean((tile[(index % 8192) >> 3] >> (index & 7)) & 1)
+}
+function prove({ registration, status }, origin, network) {
+  const [entry, index, path, note] = registration, [last, lastPath, tile, tilePath, newNote, joint] = status
+  const paths = [path, lastPath, tilePath, joint].map(pathOf)
+  const before = head(note, origin, network), after = head(newNote, origin, network)
+  inclusion(leafHash(entry), index, before.size, paths[0], before.root)
+  const issued = decode(entry), stands = decode(last)
+  need(stands[0] === 6, 'evidence.2')
+  inclusion(leafHash(last), after.size - 1, after.size, paths[1], after.root)
+  const revoked = checkTile(tile, paths[2], index, after.size - 1, stands[1])
+  consistency(before.size, after.size, paths[3], before.root, after.root)
+  return { issued, time: stands[2], witnessed: after.witnessed, revoked }
+}
+
+// package.md, entry.md
 function verify(data, network) {
   need(same(data.subarray(0, 3), Buffer.from('d9d9f7', 'hex')), 'cbor.8')
   const file = decode(data.subarray(3), 64 * 2 ** 20)
@@ -235,33 +264,24 @@ function verify(data, network) {
   need(same(rootOf(leaves.map(leafHash)), said.get(101)), 'merkle.3')
   checkOrder(leaves)
   if (evidence === null) throw new Unknown('evidence.6')
-  const parts = decode(evidence), [entry, index, path, note] = parts.get(1), [last, lastPath, tile, tilePath, newNote, joint] = parts.get(2)
-  const origin = said.get(106), member = network.get(7).find((row) => row.get(1) === said.get(1)) ?? fail('network.6')
+  const parts = partsOf(evidence), index = parts.registration[1], origin = said.get(106)
+  const member = network.get(7).find((row) => row.get(1) === said.get(1)) ?? fail('network.6')
   const row = member.get(5).find((each) => same(each[0], key))
   need(row && covers(row[2], origin, index), 'network.8')
   need(member.get(7).some(([role, bases, types, bounds]) => role === 1 && covers(bounds, origin, index) &&
     (!bases.length || bases.includes(said.get(103))) && (!types.length || types.includes(said.get(100)))), 'network.9')
-  let issued, status, before, after
+  let found
   try { // evidence that was brought and does not prove counts as absent, and nobody is asked
-    before = head(note, origin, network)
-    after = head(newNote, origin, network)
-    inclusion(leafHash(entry), index, before.size, pathOf(path), before.root)
-    inclusion(leafHash(last), after.size - 1, after.size, pathOf(lastPath), after.root)
-    consistency(before.size, after.size, pathOf(joint), before.root, after.root)
-    issued = decode(entry)
-    status = decode(last)
-    need(status[0] === 6 && index < after.size - 1 && tile.length === 1024, 'evidence.2')
-    const tiles = Math.ceil((after.size - 1) / 8192), number = Math.floor(index / 8192)
-    inclusion(leafHash(tile), number, tiles, pathOf(tilePath), status[1])
-    for (let bit = after.size - 1 - 8192 * number; bit < 8192; bit++) need(!((tile[bit >> 3] >> (bit & 7)) & 1), 'status.2')
+    found = prove(parts, origin, network)
   } catch (error) { throw new Unknown(error.message) }
+  const { issued, time, witnessed, revoked } = found
   const means = issued[0] === 1 && same(issued[1], fingerprint(signed)) && same(issued[2], said.get(105)) && same(issued[3], key)
   if (!means) throw new Unknown('evidence.6')
-  need(status[2] >= said.get(6) - 300, 'package.4')
-  need(status[2] < said.get(4) + 300, 'package.5')
+  need(time >= said.get(6) - 300, 'package.4')
+  need(time < said.get(4) + 300, 'package.5')
   need(said.get(6) <= issued[4] + 300 && said.get(6) >= issued[4] - 30 * 86400, 'package.7')
-  if (!after.witnessed) throw new Unknown('evidence.3')
-  need(!((tile[(index % 8192) >> 3] >> (index & 7)) & 1), 'package.8')
+  if (!witnessed) throw new Unknown('evidence.3')
+  need(!revoked, 'package.8')
 }
 
 // spec/vectors: what this program has of their chapters.
@@ -286,7 +306,11 @@ const TRIES = {
   inclusion: (v) => inclusion(bytes(v.leaf), v.index, v.size, hexes(v.path), bytes(v.root)),
   consistency: (v) => consistency(v.old, v.size, hexes(v.path), bytes(v.old_root), bytes(v.root)),
   note: (v) => head(Buffer.from(v.note), v.origin, new Map([[8, [[v.origin, keyOf(v.key), '', '', null]]], [9, []]])),
-  walk: (v) => walk(bytes(v.file)),
+  tile: (v) => need(checkTile(bytes(v.tile), hexes(v.path), v.index, v.size, bytes(v.root)) === v.revoked, 'another bit'),
+  evidence: (v) => {
+    const network = decode(bytes(v.network), 4 * 2 ** 20)
+    need(prove(partsOf(bytes(v.data)), v.origin, network).revoked === v.revoked, 'another bit')
+  },
 }
 
 const input = JSON.parse(readFileSync(0, 'utf8'))
