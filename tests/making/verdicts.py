@@ -12,9 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ddtp import entry
+from ddtp import entry, merkle
 from ddtp.errors import Unanswered
-from ddtp.evidence import Evidence, Registration
+from ddtp.evidence import Evidence, Pointer, Registration
 from ddtp.fingerprint import Fingerprint
 from ddtp.network import Level
 from ddtp.policy import Policy
@@ -22,7 +22,18 @@ from ddtp.verify import Absent, Case, Found, Presented, Session
 from tests import builders
 from tests import test_verify as t
 from tests.builders import DAY, NOW, ORIGIN, span_of
-from tests.cases import Made, Part, alone, in_court, make, receipt_of, with_presented, with_shown
+from tests.cases import (
+    Made,
+    Part,
+    alone,
+    in_court,
+    make,
+    receipt_of,
+    refreshed,
+    with_granted,
+    with_presented,
+    with_shown,
+)
 from tests.making.form import Vector, plain, vector
 
 CHAPTER = Path(__file__).parents[2] / "spec" / "verify.md"
@@ -109,6 +120,8 @@ def _good() -> Iterator[Told]:
     yield Told("with a document", lambda: t.with_file(found))
     yield Told("evidence without its document", lambda: t.evidence_with({}))
     yield Told("witnessed, and asked to be", witnessed)
+    yield Told("anchored, and asked to be", anchored)
+    yield Told("anchored by the place that the evidence names", pointed)
     yield Told("in its own session", lambda: replace(same, session=Session.SAME))
     yield Told("in a session that is not known", lambda: same)
     yield Told("as of the time of its status", lambda: replace(honest, as_of=builders.GRANTED_AT))
@@ -125,6 +138,17 @@ def _more() -> Iterator[Told]:
     fresh = replace(honest, policy=Policy(record_seconds=60))
     yield Told("verify.4: a type that is not accepted", lambda: own, {"verify.4": "policy.4"})
     yield Told("verify.11: older than is accepted", lambda: fresh, {"verify.11": "policy.5"})
+    unread = dict.fromkeys(("verify.5", "verify.18"), "evidence.3")
+    yield Told(
+        "verify.5: anchored where nobody has read",
+        lambda: replace(anchored(), anchored={}),
+        unknown=unread,
+    )
+    yield Told(
+        "verify.5: a place that the registration does not lead to",
+        lambda: pointed(path=(bytes(32),)),
+        unknown={"verify.5": "merkle.3"},
+    )
     yield Told(
         "verify.12: a gap between periods",
         lambda: t.periods("2025-01", "2025-03", sections=(span_of(0, 3),), max_age=400 * DAY),
@@ -170,6 +194,28 @@ def witnessed() -> Case:
         network=builders.WITNESSED_NETWORK,
         policy=Policy(level=Level.WITNESSED),
     ).case
+
+
+def anchored() -> Case:
+    """Return a case whose policy wants anchors, and whose reader has read all heads there."""
+    read = {ORIGIN: t.HONEST.log.joined()}
+    return replace(t.HONEST.case, policy=Policy(level=Level.ANCHORED), anchored=read)
+
+
+def pointed(path: tuple[bytes, ...] | None = None) -> Case:
+    """Return a case whose package leads to an anchored head between its own and the newest."""
+    made = make()
+    made.log.append(time=NOW)
+    nodes, size = merkle.nodes_of(made.log.hashes), made.granted[0] + 2
+    root = merkle.root(nodes, size)
+    leads = tuple(merkle.consistency_path(nodes, 2, size)) if path is None else path
+    place = Pointer(
+        chain=1, contract=bytes(20), sequence=1, block=1, size=size, root=root, path=leads
+    )
+    issued = replace(made.log.evidence(made.issued[0], 2), anchor=place)
+    granted = made.log.evidence(made.granted[0], size)
+    case = with_granted(with_presented(refreshed(made).case, issued=issued), granted)
+    return replace(case, policy=Policy(level=Level.ANCHORED), anchored={ORIGIN: {size: root}})
 
 
 def withdrawn_long_ago() -> Case:
