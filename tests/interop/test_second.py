@@ -210,3 +210,19 @@ def test_it_says_of_every_vector_what_is_expected() -> None:
     }
     assert len(vectors) > 200
     assert others == {}
+
+
+@needs_node
+def test_it_decides_every_case_as_far_as_records_go() -> None:
+    """The first ten checks of spec/verify.md, which need no consent."""
+    written = json.loads((VECTORS / "verify.json").read_text(encoding="utf-8"))
+    found = json.loads(run("cases.mjs", written)["answers"])
+    expected = [case["expect"]["checks"] for case in written["cases"]]
+    others = {
+        f"{case['name']}, {check}": (checks[check], said[check])
+        for case, checks, said in zip(written["cases"], expected, found, strict=True)
+        for check in said
+        if checks[check] != said[check]
+    }
+    assert {len(said) for said in found} == {10}
+    assert others == {}

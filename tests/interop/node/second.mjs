@@ -211,26 +211,33 @@ function head(data, origin, network) {
   const by = (name, kind, key) => lines.filter(([n, d]) => n === name && same(d.subarray(0, 4), hash(name, kind, key))).map(([, d]) => d.subarray(4))
   const [own] = by(origin, 1, log[1])
   need(own && holds(own, Buffer.from(text), log[1]), 'note.2')
-  const seen = network.get(9).filter((w) => w[2] !== log[2]).filter(([name, key]) => by(name, 4, key).some((d) =>
-    holds(d.subarray(8), Buffer.from(`cosignature/v1\ntime ${d.readBigUInt64BE(0)}\n${text}`), key)))
+  const times = network.get(9).filter((w) => w[2] !== log[2]).flatMap(([name, key]) => by(name, 4, key).filter((d) =>
+    holds(d.subarray(8), Buffer.from(`cosignature/v1\ntime ${d.readBigUInt64BE(0)}\n${text}`), key))
+    .map((d) => Number(d.readBigUInt64BE(0))).sort((a, b) => b - a).slice(0, 1)).sort((a, b) => b - a)
   const size = Number(form[2]), root = Buffer.from(form[3], 'base64')
   if (log[4]) need(size < log[4][0] || (size === log[4][0] && same(root, log[4][1])), 'network.10')
-  return { size, root, witnessed: network.get(9).length === 0 || seen.length >= network.get(10) }
+  const witnessed = network.get(9).length > 0 && times.length >= network.get(10)
+  return { size, root, level: witnessed ? 2 : 1, at: witnessed ? times[network.get(10) - 1] : null }
 }
 
 // record.md: each item's place as texts that sort as the chapter orders them.
 const text = (step) => `${String(Buffer.byteLength(step)).padStart(3, '0')}${Buffer.from(step).toString('hex')}`
 const count = (n) => String(n).padStart(19, '0')
-function checkOrder(leaves) {
+function checkItem(leaf) {
+  const item = decode(leaf)
+  need(Array.isArray(item) && item.length === 3 && Buffer.isBuffer(item[0]) && item[0].length === 16 && Array.isArray(item[1]), 'record.1')
+  const [[kind, ...steps], value] = item.slice(1)
+  need(steps.length > 0 && steps.every((step, i) => (typeof step === 'string') === !(kind === 4 || (kind === 2 && i === 2))), 'record.2')
+  return { kind, steps, value }
+}
+function checkOrder(leaves, indices = leaves.map((_, index) => index)) { // of some leaves, or of a whole tree
   let before = '', section = null
-  leaves.forEach((leaf, index) => {
-    const item = decode(leaf)
-    need(Array.isArray(item) && item.length === 3 && Buffer.isBuffer(item[0]) && item[0].length === 16 && Array.isArray(item[1]), 'record.1')
-    const [[kind, ...steps], value] = item.slice(1)
-    need(steps.length > 0 && steps.every((step, i) => (typeof step === 'string') === !(kind === 4 || (kind === 2 && i === 2))), 'record.2')
-    if (kind === 1) section = { at: index, of: `${text(steps[0])}${text(steps[1])}`, rows: value[0] }
-    if (kind === 2) need(section && index <= section.at + section.rows && section.of === `${text(steps[0])}${text(steps[1])}` && steps[2] === index - section.at - 1, 'record.3')
-    else need(kind === 1 || !section || index > section.at + section.rows, 'record.3')
+  leaves.forEach((leaf, i) => {
+    const { kind, steps, value } = checkItem(leaf), index = indices[i], of = kind === 1 || kind === 2 ? `${text(steps[0])}${text(steps[1])}` : ''
+    const inside = section && index <= section.at + section.rows
+    if (inside) need(kind === 2 && of === section.of && steps[2] === index - section.at - 1, 'record.3')
+    else need(kind !== 2 || section?.of !== of, 'record.3')
+    if (kind === 1) section = { at: index, of, rows: value[0] }
     const place = [() => `0${count(steps.length)}${steps.map(text).join('')}`, () => `1${text(steps[0])}${text(steps[1])}0`,
       () => `1${text(steps[0])}${text(steps[1])}1${count(steps[2])}`, () => `2${text(steps[0])}`, () => `3${count(steps[0])}`][kind] ?? fail('record.2')
     need(before < place(), 'record.3')
@@ -245,7 +252,8 @@ function partsOf(evidence) {
   const [registration, status, anchor] = [1, 2, 3].map((label) => parts.get(label))
   need(Array.isArray(registration) && registration.length === 4 && Array.isArray(status) && status.length === 6, 'evidence.1')
   need(anchor === undefined || (Array.isArray(anchor) && anchor.length === 7 && anchor[1].length === 20), 'evidence.1')
-  return { registration, status }
+  for (const path of [registration[2], status[1], status[3], status[5]]) pathOf(path)
+  return { registration, status, anchor }
 }
 function checkTile(tile, path, index, size, root) {
   need(index < size && tile.length === 1024, 'status.1')
@@ -254,17 +262,22 @@ function checkTile(tile, path, index, size, root) {
   for (let bit = size - 8192 * number; bit < 8192; bit++) need(!((tile[bit >> 3] >> (bit & 7)) & 1), 'status.2')
   return Boolean((tile[(index % 8192) >> 3] >> (index & 7)) & 1)
 }
-function prove({ registration, status }, origin, network) {
-  const [entry, index, path, note] = registration, [last, lastPath, tile, tilePath, newNote, joint] = status
-  const paths = [path, lastPath, tilePath, joint].map(pathOf)
-  const before = head(note, origin, network), after = head(newNote, origin, network)
-  inclusion(leafHash(entry), index, before.size, paths[0], before.root)
-  const issued = decode(entry), stands = decode(last)
+function proveEntry({ registration: [entry, index, path] }, first) {
+  inclusion(leafHash(entry), index, first.size, pathOf(path), first.root)
+  return decode(entry)
+}
+function proveStanding({ registration, status }, first, newest) {
+  const [last, lastPath, tile, tilePath, , joint] = status, paths = [lastPath, tilePath, joint].map(pathOf), stands = decode(last)
   need(stands[0] === 6, 'evidence.2')
-  inclusion(leafHash(last), after.size - 1, after.size, paths[1], after.root)
-  const revoked = checkTile(tile, paths[2], index, after.size - 1, stands[1])
-  consistency(before.size, after.size, paths[3], before.root, after.root)
-  return { issued, time: stands[2], witnessed: after.witnessed, revoked }
+  inclusion(leafHash(last), newest.size - 1, newest.size, paths[0], newest.root)
+  const revoked = checkTile(tile, paths[1], registration[1], newest.size - 1, stands[1])
+  consistency(first.size, newest.size, paths[2], first.root, newest.root)
+  return { revoked, time: stands[2], at: newest.at ?? stands[2] }
+}
+function prove(evidence, origin, network) {
+  const first = head(evidence.registration[3], origin, network), newest = head(evidence.status[4], origin, network)
+  const issued = proveEntry(evidence, first), witnessed = network.get(9).length === 0 || newest.level > 1
+  return { issued, witnessed, ...proveStanding(evidence, first, newest) }
 }
 
 // package.md, entry.md
@@ -309,4 +322,7 @@ export function said(act) {
     return { outcome, rule: error.message }
   }
 }
-export { checkKeyId, checkTile, consistency, decode, head, holds, inclusion, multiproof, need, open, partsOf, prove, same, verify, walk }
+export {
+  Refused, Unknown, checkItem, checkKeyId, checkOrder, checkTile, consistency, covers, decode, fail, fingerprint, head, holds, inclusion,
+  leafHash, multiproof, need, open, partsOf, pathOf, prove, proveEntry, proveStanding, same, verify, walk,
+}
