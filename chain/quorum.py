@@ -219,10 +219,11 @@ class Quorum:
         rows = witnesses_of(self._trust.network, self._origin)
         await self._drop(set(self._askers) - set(rows))
         found: bytes | None = latest.checkpoint
+        cosigned = None
         if rows and latest.size > self._witnessed:
-            found = await self._round(client, latest, rows)
-            self._failing = found is None
-            if found is not None:
+            found = cosigned = await self._round(client, latest, rows)
+            self._failing = cosigned is None
+            if cosigned is not None:
                 self._witnessed = latest.size
             elif not self._witnessed:
                 found = latest.checkpoint
@@ -230,6 +231,8 @@ class Quorum:
             found = None
         latest.settle(found)
         self._answer(turns)
+        if cosigned is not None:
+            self._keep(cosigned)  # nobody need wait for it
 
     def _answer(self, turns: list[Turn]) -> None:
         for turn in turns:
@@ -245,9 +248,7 @@ class Quorum:
         except TimeoutError:
             pass
         if len(asked.lines) >= asked.quorum:
-            found = turn.checkpoint + b"".join(asked.lines.values())
-            self._keep(found)
-            return found
+            return turn.checkpoint + b"".join(asked.lines.values())
         log.warning("no quorum of witnesses", extra={"size": turn.size})
         return None
 
