@@ -1,9 +1,10 @@
 """spec/seal.md: age files."""
 
 import io
+import os
 from collections.abc import Callable
 from functools import partial
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import given, settings
@@ -154,6 +155,34 @@ def test_streams_carry_everything(data: bytes) -> None:
     seal.seal_stream(io.BytesIO(data), target, [RECIPIENT])
     assert open_stream(target.getvalue(), IDENTITY) == data
     assert seal.unseal(target.getvalue(), IDENTITY) == data
+
+
+def test_a_stream_that_is_cut_off_gives_its_beginning() -> None:
+    data, target = os.urandom(3 * seal.PIECE), io.BytesIO()
+    sealed = seal.seal(data, [RECIPIENT])[: 2 * seal.PIECE]
+    assert refused_by(lambda: seal.unseal_stream(io.BytesIO(sealed), target, IDENTITY)) == "seal.1"
+    assert data.startswith(target.getvalue())
+    assert len(target.getvalue()) > seal.PIECE
+
+
+class Counted(io.BytesIO):
+    """A stream that counts how often it is read and written."""
+
+    calls = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.calls += 1
+        return super().read(size)
+
+    def write(self, data: Any) -> int:
+        self.calls += 1
+        return super().write(data)
+
+
+def test_streams_are_read_and_written_in_large_pieces() -> None:
+    source, target = Counted(bytes(8 * seal.PIECE)), Counted()
+    seal.seal_stream(source, target, [RECIPIENT])
+    assert max(source.calls, target.calls) <= 10
 
 
 def test_seal_1_notices_a_stream_cut_off_between_its_chunks() -> None:
