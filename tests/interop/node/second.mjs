@@ -1,4 +1,4 @@
-// A second implementation of the chapters that a verifier of packages needs, written from spec/ alone.
+// A second implementation of the chapters that a verifier needs, written from spec/ alone.
 // It is offline and judges as of the evidence in the file.
 import { createHash, createPublicKey, verify as ed25519 } from 'node:crypto'
 
@@ -323,6 +323,6 @@ export function said(act) {
   }
 }
 export {
-  Refused, Unknown, checkItem, checkKeyId, checkOrder, checkTile, consistency, covers, decode, fail, fingerprint, head, holds, inclusion,
-  leafHash, multiproof, need, open, partsOf, pathOf, prove, proveEntry, proveStanding, same, verify, walk,
+  Refused, Unknown, bytesOf, checkItem, checkKeyId, checkOrder, checkTile, consistency, covers, decode, fail, fingerprint, head, holds, inclusion,
+  leafHash, multiproof, need, open, partsOf, pathOf, prove, proveEntry, proveStanding, same, sha256, verify, walk,
 }
