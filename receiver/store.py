@@ -40,8 +40,8 @@ class Store:
     def writing(self) -> Iterator[Connection]:
         """Open a transaction that is durable when the block is left without an error."""
         with self._alone():
-            self.db.execute("BEGIN IMMEDIATE")
             try:
+                self.db.execute("BEGIN IMMEDIATE")
                 yield self.db
                 self.db.execute("COMMIT")
             except BaseException:
