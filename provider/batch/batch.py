@@ -397,7 +397,7 @@ def _delivery(row: Row, package: Package, found: Evidence, made: Made, desk: Des
 
 def _stem(row: Row, desk: Desk) -> Path:
     """Return where a row's package lies, a thousand a folder, without the ending."""
-    return desk.out / f"{row.number // 1000:05}" / f"{row.number:08}"
+    return Path(f"{desk.out}/{row.number // 1000:05}/{row.number:08}")
 
 
 def _file(row: Row, desk: Desk) -> Path | None:

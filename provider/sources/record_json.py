@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import Final, NoReturn, cast
 
 from ddtp import record_type
 from ddtp.encoding import Value
@@ -18,6 +18,8 @@ from ddtp.record import Document, Part, Record
 from ddtp.record_type import RecordType
 from provider.records import Found, describe
 from provider.sources import statement
+
+_AMOUNT: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,6})?")
 
 
 def read(data: bytes, path: Path, types: Path | None) -> Found:
@@ -193,7 +195,7 @@ def to_minor(amount: str, currency: str, where: str) -> int:
         MalformedError: source.3, no amount of that currency.
     """
     try:
-        if re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]{1,6})?", amount):
+        if _AMOUNT.fullmatch(amount):
             return statement.to_minor(amount, currency)
     except ValueError:
         pass

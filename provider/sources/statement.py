@@ -22,6 +22,7 @@ Claims = Mapping[tuple[str, ...], Value]
 
 _MOST_TEXT: Final = 1_000  # characters of one text
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{0,10})?")
 _UNPRINTED: Final = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
@@ -143,7 +144,7 @@ def to_minor(number: str, currency: str) -> int:
     Raises:
         ValueError: It is none, it has more decimals than its currency, or the currency is none.
     """
-    if not re.fullmatch(r"[+-]?[0-9]{1,18}(\.[0-9]{0,10})?", number):
+    if not _NUMBER.fullmatch(number):
         raise ValueError("is no amount")
     if not _CURRENCY.fullmatch(currency):
         raise ValueError("has no currency")
