@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +170,15 @@ VALIDATOR = Validator(GRAMMAR)
 
 def accepts(rule: str, data: bytes) -> bool:
     return bool(VALIDATOR.validate(data, root_type=rule, require_deterministic=True).valid)
+
+
+def test_every_message_of_the_grammar_is_tried() -> None:
+    """What no other rule of the grammar uses is a message by itself."""
+    bare = re.sub(r';.*|"[^"]*"', "", GRAMMAR)
+    used = Counter(re.findall(r"[a-z]+(?:-[a-z]+)*", bare))
+    rules = re.findall(r"^([a-z-]+) =", bare, re.MULTILINE)
+    messages = {rule for rule in rules if used[rule] == 1}
+    assert messages - {name.split()[0] for name in MESSAGES} == set()
 
 
 @pytest.mark.parametrize("name", MESSAGES)
