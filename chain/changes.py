@@ -31,7 +31,7 @@ def _governors(old: Network | None, new: Network) -> Iterator[str]:
     yield from (f"new governor {key.text}" for key in new.governors if key not in before)
     yield from (f"no governor any more: {key.text}" for key in before if key not in new.governors)
     if old is None or (old.threshold, len(before)) != (new.threshold, len(new.governors)):
-        yield f"signed by {new.threshold} of {len(new.governors)} governors"
+        yield f"each version needs {new.threshold} of {len(new.governors)} governors"
 
 
 def _member(old: Member | None, new: Member) -> Iterator[str]:

@@ -115,7 +115,7 @@ def network_in_words(known: Network) -> str:
     lines = [
         f"network {known.name.text}",
         f"version {known.version}, until {moment(known.expires_at)}",
-        f"signed by {known.threshold} of {len(known.governors)}",
+        f"each version needs {known.threshold} of {len(known.governors)} governors",
         *(f"  governor {key.text}" for key in known.governors),
     ]
     for member in known.members:
@@ -192,7 +192,9 @@ def _said(error: DDTPError | Unanswered) -> str:
 
 
 def _outcome_name(found: Finding) -> str:
-    return "Malformed" if found.outcome is None else found.outcome.value.replace("_", " ").title()
+    return (
+        "Malformed" if found.outcome is None else found.outcome.value.replace("_", " ").capitalize()
+    )
 
 
 def _record_fields(record: Contents) -> dict[str, object]:

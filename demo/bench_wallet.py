@@ -23,6 +23,7 @@ from demo.sample import Pinned, bench_network
 from holder import lines
 from holder import wallet as wallets
 from holder.keys import Keys
+from holder.sheet import names_in
 from holder.vault import Row
 from holder.wallet import Wallet
 
@@ -94,7 +95,10 @@ def look(home: str) -> None:
     found = _open(Path(home))
     count = len(found.rows("package"))
     opened = time.process_time()
-    text = "\n".join(lines.package_line(*each, "en") for each in found.rows("package").items())
+    names = names_in(found.network(), "en")
+    text = "\n".join(
+        lines.package_line(*each, "en", names) for each in found.rows("package").items()
+    )
     listed = time.process_time()
     if text.count("\n") + 1 != count:
         raise ValueError(f"{count} records are not {text.count(chr(10)) + 1} lines")

@@ -55,14 +55,15 @@ class Labels:
         return safe(", ".join(below) or known.label(path, self._language))
 
 
-def package_line(identity: str, row: Row, language: str) -> str:
-    """Return one line on a package."""
+def package_line(identity: str, row: Row, language: str, names: Mapping[str, str]) -> str:
+    """Return one line on a package; names are those of members by their ids."""
+    issuer = str(row.get("issuer", ""))
     kind, state = _said_of(str(row.get("type")), state_of(row), language)
     columns = (
         identity[:SHORT],
         kind,
         safe(str(row.get("record", ""))),
-        safe(str(row.get("issuer", ""))),
+        safe(names.get(issuer, issuer)),
         date(_number(row, "until")),
         state,
     )
@@ -129,8 +130,9 @@ def _withdrawn_fields(row: Row) -> dict[str, object] | None:
     }
 
 
-def transfer_line(identity: str, row: Row, language: str) -> str:
+def transfer_line(identity: str, row: Row, language: str, names: Mapping[str, str]) -> str:
     """Return one line on a transfer, or on a request that was refused."""
+    receiver = str(row.get("receiver") or row.get("place") or "")
     shared = row.get("shared")
     named = ", ".join(map(str, shared)) if isinstance(shared, list) else ""
     reasons = row.get("reasons") or []
@@ -138,7 +140,7 @@ def transfer_line(identity: str, row: Row, language: str) -> str:
     columns = (
         identity[:SHORT],
         _moment(_number(row, "at")),
-        safe(str(row.get("receiver") or row.get("place") or "")),
+        safe(names.get(receiver, receiver)),
         safe(str(row.get("purpose", ""))),
         words.say(f"wallet.state_{row.get('state')}", language),
         safe(named),

@@ -12,7 +12,7 @@ from holder.collect import Arrived
 from holder.history import Transfer
 from holder.keys import Keys
 from holder.kit import Kit
-from holder.sheet import moment
+from holder.sheet import moment, names_in
 
 
 def show_words(made: Keys, words_file: Path | None) -> None:
@@ -93,11 +93,11 @@ def print_kit(schema: str, found: Kit, home: Path | None, vault: Path) -> int:
     return exits.OK if found.whole else exits.STORAGE
 
 
-def print_arrived(arrived: Arrived) -> int:
+def print_arrived(arrived: Arrived, known: network.Network) -> int:
     """Print a package that came and what checking it gave; return the exit code."""
     language = console().language
     explained = explain(arrived.verdict, language)
-    row = arrived.row
+    row, names = arrived.row, names_in(known, language)
     console().result(
         {
             "schema": "ddtp.wallet.added/1",
@@ -107,7 +107,7 @@ def print_arrived(arrived: Arrived) -> int:
                 for check in arrived.verdict.checks
             ],
         },
-        f"{console().say('wallet.added')}  {lines.package_line(arrived.id, row, language)}\n"
+        f"{console().say('wallet.added')}  {lines.package_line(arrived.id, row, language, names)}\n"
         f"{lines.withdrawal_text(row, language)}"
         f"{explained.headline}",
     )
@@ -153,18 +153,18 @@ def print_carried(kept: Transfer, written: list[Path], name: str) -> int:
     return exits.OK
 
 
-def print_withdrawn(done: list[Transfer] | None) -> int:
+def print_withdrawn(done: list[Transfer] | None, known: network.Network) -> int:
     """Print what was withdrawn, what was erased, and what is kept by which law.
 
     Args:
         done: None when the holder said no; the exit code tells it.
     """
     nothing = "wallet.nothing_changed" if done is None else "wallet.nothing_to_withdraw"
-    said = []
+    said, names = [], names_in(known, console().language)
     for each in done or ():
         erasures = [Erasure.open(data) for data in each.erasures]
         erased = sorted({what for erasure in erasures for what in erasure.erased})
-        name = safe(each.asked.issuer)
+        name = safe(names.get(each.asked.issuer, each.asked.issuer))
         said.append(console().say("wallet.withdrawn", name=name, erased=safe(", ".join(erased))))
         said += [
             console().say(

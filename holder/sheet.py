@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ddtp import words
-from ddtp.network import Member
+from ddtp.network import Member, Network
 from ddtp.purpose import Excess
 from ddtp.record import ROW, Path
 from ddtp.request import COUNTER, SAME_DEVICE, Request, Want
@@ -102,6 +102,11 @@ def name_in(member: Member, language: str) -> str:
     """Return a member's name as the network statement has it, in the reader's language."""
     names = member.names
     return names.get(language) or names.get("en") or next(iter(names.values()))
+
+
+def names_in(known: Network, language: str) -> dict[str, str]:
+    """Return what members are called in the reader's language, by their ids."""
+    return {member.id: name_in(member, language) for member in known.members}
 
 
 def span(seconds: int, language: str) -> str:

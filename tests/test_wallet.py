@@ -409,7 +409,7 @@ async def test_a_wallet_says_that_a_package_was_replaced(journey: Journey) -> No
     assert told is not None
     assert told.reason == "replaced"
     assert abs((told.at or 0) - journey.town.clock()) < 60
-    assert "replaced: collect the newer one" in lines.package_line(arrived.id, row, "en")
+    assert "replaced: collect the newer one" in lines.package_line(arrived.id, row, "en", {})
     assert "replaced by a newer one" in lines.withdrawal_text(row, "en")
     assert lines.state_of(journey.wallet.rows("package")[newer.id]) == "verified"
 

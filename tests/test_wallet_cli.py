@@ -230,6 +230,7 @@ async def test_the_whole_story(shell: Shell) -> None:
     ]
     done = await shell.good("withdraw", str(shared["transfer"])[:8], "--yes")
     assert [each["state"] for each in done["transfers"]] == ["withdrawn"]
+    assert "Lender of Macao" in (await shell.run("history")).out
     assert (await shell.good("withdraw"))["transfers"] == []
 
 

@@ -11,7 +11,6 @@ from ddtp.errors import ConflictError, Outcome
 from holder.cli.group import ANY, Access, confirmed, progress, unlocks, wallet
 
 if TYPE_CHECKING:
-    from holder.collect import Arrived
     from holder.wallet import Wallet
 
 
@@ -42,11 +41,12 @@ def collect(
     from holder import collect as collecting
     from holder import results
 
-    async def act(found: "Wallet") -> "Arrived":
+    async def act(found: "Wallet") -> int:
         with progress("fetching") as shown:
-            return await collecting.collect(found, link, shown.advance, patience=wait)
+            arrived = await collecting.collect(found, link, shown.advance, patience=wait)
+        return results.print_arrived(arrived, found.network())
 
-    return results.print_arrived(access.run(act))
+    return access.run(act)
 
 
 @wallet.command()
@@ -63,11 +63,12 @@ def add(access: Access, file: Path) -> int:
     from holder import collect as collecting
     from holder import results
 
-    async def act(found: "Wallet") -> "Arrived":
+    async def act(found: "Wallet") -> int:
         with progress("adding") as shown:
-            return await collecting.add(found, file, shown.advance)
+            arrived = await collecting.add(found, file, shown.advance)
+        return results.print_arrived(arrived, found.network())
 
-    return results.print_arrived(access.run(act))
+    return access.run(act)
 
 
 @wallet.command("list")
@@ -81,10 +82,12 @@ def list_(access: Access) -> None:
       ddtp wallet list --json
     """
     from holder import lines
+    from holder.sheet import names_in
 
-    found = access.open().rows("package")
-    language = console().language
-    text = "\n".join(lines.package_line(each, row, language) for each, row in found.items())
+    opened = access.open()
+    found, language = opened.rows("package"), console().language
+    names = names_in(opened.network(), language)
+    text = "\n".join(lines.package_line(each, row, language, names) for each, row in found.items())
     console().result(
         {
             "schema": "ddtp.wallet.list/1",
@@ -115,6 +118,7 @@ def show(
     """
     from holder import collect as collecting
     from holder import lines
+    from holder.sheet import names_in
 
     async def act(found: "Wallet") -> int:
         whole = found.find("package", identity)
@@ -122,13 +126,14 @@ def show(
             await collecting.check(found, whole)
         held, row = found.held(whole), found.rows("package")[whole]
         language = console().language
+        names = names_in(found.network(), language)
         console().result(
             {
                 "schema": "ddtp.wallet.show/1",
                 **lines.package_fields(whole, row),
                 **lines.record_fields(held),
             },
-            f"{lines.package_line(whole, row, language)}\n"
+            f"{lines.package_line(whole, row, language, names)}\n"
             f"{lines.withdrawal_text(row, language)}"
             f"{lines.record_text(held, language, rows=rows)}",
         )

@@ -244,12 +244,14 @@ def log_(access: Access) -> None:
       ddtp wallet log --json
     """
     from holder import lines
+    from holder.sheet import names_in
 
     opened = access.open()
     found = [*opened.rows("transfer").items(), *opened.rows("refused").items()]
     found.sort(key=lambda pair: str(lines.transfer_fields(*pair)["at"]), reverse=True)
     language = console().language
-    text = "\n".join(lines.transfer_line(each, row, language) for each, row in found)
+    names = names_in(opened.network(), language)
+    text = "\n".join(lines.transfer_line(each, row, language, names) for each, row in found)
     console().result(
         {
             "schema": "ddtp.wallet.log/1",
@@ -291,21 +293,28 @@ def withdraw(
     """
     from ddtp.transfer import State
     from holder import history, results, withdrawal
+    from holder.sheet import names_in
 
-    async def act(found: "Wallet") -> "list[Transfer] | None":
+    async def act(found: "Wallet") -> int:
+        known = found.network()
         if identity is None:
             rows = found.rows("transfer").items()
             waiting = [each for each, row in rows if row["state"] == State.WITHDRAWING.value]
-            return await withdrawal.withdraw_all(found, waiting, patience=wait)
+            done = await withdrawal.withdraw_all(found, waiting, patience=wait)
+            return results.print_withdrawn(done, known)
         kept = history.load(found, found.find("transfer", identity))
+        names = names_in(known, console().language)
         question = console().say(
-            "wallet.withdraw", name=safe(kept.asked.issuer), why=safe(kept.asked.matter)
+            "wallet.withdraw",
+            name=safe(names.get(kept.asked.issuer, kept.asked.issuer)),
+            why=safe(kept.asked.matter),
         )
         if not yes and not confirmed(question):
-            return None
-        return [await withdrawal.withdraw(found, kept, patience=wait)]
+            return results.print_withdrawn(None, known)
+        done = [await withdrawal.withdraw(found, kept, patience=wait)]
+        return results.print_withdrawn(done, known)
 
-    return results.print_withdrawn(access.run(act))
+    return access.run(act)
 
 
 # What the commands share

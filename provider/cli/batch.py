@@ -33,8 +33,9 @@ MOST_SHOWN = 10
     epilog="\b\n"
     "Example: ddtp provider batch diplomas.csv --type file/1 --out packages\n"
     "         ddtp provider batch statements.jsonl --out packages --documents scans --dry-run\n"
-    "Columns: holder or customer; type, title, claims.NAME..., documents; or record, the name of\n"
-    "         one at the source; key, days, basis, source. See spec/provider.md, Batches.",
+    "Columns: holder or customer; type, title (as lists show it), documents, a claims.NAME for\n"
+    "         each claim (claims.title of file/1); or record, the name of one at the source; key,\n"
+    "         days, basis, source. See spec/provider.md, Batches.",
 )
 @HOME
 @click.argument("table", type=click.Path(path_type=Path, dir_okay=False, exists=True))
