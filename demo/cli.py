@@ -33,7 +33,7 @@ def demo(keep: bool, records: Path | None, node: str | None) -> int:
       ddtp demo
       ddtp demo --keep        look at the folder afterwards
       ddtp demo --json        one object a line
-      ddtp demo --chain anvil two logs, anchored on a chain
+      ddtp demo --chain anvil   two logs, anchored on a chain
       ddtp demo --records bank/records
     """
     import asyncio
