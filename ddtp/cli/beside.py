@@ -81,7 +81,7 @@ def read(path: Path, endings: tuple[str, ...] = (ENDING,)) -> Bundle:
     packages = [each for each in held if _ends(each.name, endings)]
     if len(packages) != 1:
         names = " or ".join(endings)
-        raise MalformedError("file.3", f"{len(packages)} {names} files in {path.name}")
+        raise MalformedError("file.3", f"{len(packages)} {names} files in {path.resolve().name}")
     with packages[0].open() as file:
         data = b"".join(_pieces(file, MAX_BYTES))
     if len(data) > MAX_BYTES:
