@@ -7,11 +7,8 @@ the rule that refuses, and is always told by the program, never asked of the cod
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 Vector = dict[str, object]
-Table = Mapping[str, tuple[Any, str]]
-"""What is changed, and the rule that it breaks, by name."""
 
 FOLDER = Path(__file__).parents[2] / "spec" / "vectors"
 
