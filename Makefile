@@ -9,8 +9,9 @@ ROOMS := ddtp chain provider holder receiver demo
 demo: .make/core
 	@$(BIN)/ddtp demo $(ARGS)
 
+# All tests, a file of them on each core; `make test ARGS="tests/test_grant.py -x"` runs some, in their order.
 test: .make/dev tools
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),-n auto --dist loadfile)
 
 lint: .make/dev
 	@$(BIN)/ruff check .
