@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -31,7 +32,7 @@ from ddtp.evidence import Evidence, Registration, Standing
 from ddtp.fingerprint import Fingerprint
 from ddtp.grant import Grant
 from ddtp.keys import Signer
-from ddtp.network import Head, MemberID, Network
+from ddtp.network import Head, Level, MemberID, Network
 from ddtp.network import Statement as Version
 from ddtp.package import Package, Statement
 from ddtp.policy import Policy
@@ -250,6 +251,7 @@ class View:
         *,
         accepts: Accepts = lambda _: True,
         refresh: bool = True,
+        strictly: bool = False,
     ) -> Answer:
         """Return what the registry says of a fingerprint, using what was brought if it proves.
 
@@ -262,6 +264,7 @@ class View:
             accepts: Which of several entries for one fingerprint is meant.
             refresh: Ask for the newest status: a withdrawal shows at the next check. Where
                 nobody answers, what was brought is good enough until it is too old.
+            strictly: Where nobody answers, say so in place of what was brought.
         """
         shown = _decoded(brought)
         try:
@@ -273,7 +276,7 @@ class View:
         try:
             if shown is not None and standing is not None:
                 if refresh and not standing.revoked:
-                    shown = await self._renewed(origin, shown)
+                    shown = await self._renewed(origin, shown, strictly=strictly)
                 await self._join_quietly(origin, shown)
                 await self.read_anchor(origin, shown)
                 return shown
@@ -334,8 +337,13 @@ class View:
         policy: Policy,
         *,
         as_of: int | None = None,
+        strictly: bool = False,
     ) -> Case:
-        """Return the case of a package by itself, for its holder or a bare file at a desk."""
+        """Return the case of a package by itself, for its holder or a bare file at a desk.
+
+        Args:
+            strictly: Its evidence is of now, or unknown.
+        """
         shown = Shown(
             statement=package.statement,
             indices=tuple(range(len(package.leaves))),
@@ -346,7 +354,7 @@ class View:
             granted=None,
             documents=tuple((index, b"") for index in package.documents),
         )
-        return await self.records_case([shown], [documents], policy, as_of=as_of)
+        return await self.records_case([shown], [documents], policy, as_of=as_of, strictly=strictly)
 
     async def records_case(
         self,
@@ -355,16 +363,20 @@ class View:
         policy: Policy,
         *,
         as_of: int | None = None,
+        strictly: bool = False,
     ) -> Case:
         """Return the case of records by themselves, whole or in part; nothing is asked of consent.
 
         Args:
             documents: The files found, by item index, of each record.
+            strictly: Their evidence is of now, or unknown.
         """
         presented = [
             Presented(
                 shown=shown,
-                issued=await self._issued(shown, _statement(shown), policy, refresh=as_of is None),
+                issued=await self._issued(
+                    shown, _statement(shown), policy, refresh=as_of is None, strictly=strictly
+                ),
                 granted=Absent.NOT_REGISTERED,
                 documents=found,
                 used=Absent.NOT_REGISTERED,
@@ -455,7 +467,13 @@ class View:
         return found
 
     async def _issued(
-        self, shown: Shown, statement: Statement | None, policy: Policy, *, refresh: bool
+        self,
+        shown: Shown,
+        statement: Statement | None,
+        policy: Policy,
+        *,
+        refresh: bool,
+        strictly: bool = False,
     ) -> Answer:
         if statement is None:
             return Unanswered("package.1", "the statement cannot be read")
@@ -470,6 +488,7 @@ class View:
                 and (each.lock, each.author) == (statement.lock, statement.key_id)
             ),
             refresh=refresh,
+            strictly=strictly,
         )
 
     async def _granted(
@@ -526,33 +545,97 @@ class View:
             return Unanswered("evidence.7", f"{origin} has no fresh status")
         return Absent.NOT_REGISTERED
 
-    async def _renewed(self, origin: str, shown: Evidence) -> Evidence:
-        """Return newer evidence of an entry, or the proven one that we have."""
+    async def _renewed(self, origin: str, shown: Evidence, *, strictly: bool) -> Evidence:
+        """Return newer evidence of an entry, or the proven one that we have.
+
+        Raises:
+            DDTPError, Unanswered: Strictly only, as `evidence`; view.3.
+        """
+        index = shown.registration.index
         try:
-            found = await self.evidence(origin, shown.registration.index)
+            found = await self.evidence(origin, index)
         except (DDTPError, Unanswered) as error:
+            if strictly:
+                raise
             log.info("evidence not renewed", extra={"rule": error.rule})
             return shown
         # Who checks the same file without a network later finds its checkpoint on our line.
         await self._join_quietly(origin, shown)
-        same = found.registration.entry == shown.registration.entry
-        return found if same and not self._is_weaker(origin, found, shown) else shown
+        if found.registration.entry != shown.registration.entry:
+            if strictly:
+                raise Unanswered("view.3", f"{origin}: entry {index} is another one")
+            return shown
+        if self._status_rank(origin, found) < self._status_rank(origin, shown):
+            return shown
+        return await self._on_the_firmer(origin, shown, found)
 
-    def _is_weaker(self, origin: str, found: Evidence, shown: Evidence) -> bool:
-        """Say whether newer evidence stands less firmly, and brings nothing else.
+    def _status_rank(self, origin: str, shown: Evidence) -> tuple[bool, Level, int, int]:
+        """Return by what one status comes before another.
 
         Without its witnesses a log serves what they have not seen; what they saw holds until it
-        is too old. A revocation counts in any case.
+        is too old. A revocation counts in any case. A copy of a log may be behind.
         """
-        levels = [self.head(each.status.checkpoint, origin).level for each in (found, shown)]
-        return levels[0] < levels[1] and not status.bit(found.status.tile, found.registration.index)
+        head = self.head(shown.status.checkpoint, origin)
+        revoked = status.bit(shown.status.tile, shown.registration.index)
+        return revoked, head.level, head.checkpoint.size, head.witnessed_at or 0
+
+    async def _on_the_firmer(self, origin: str, shown: Evidence, found: Evidence) -> Evidence:
+        """Return newer evidence, on the registration that we have where that stands more firmly.
+
+        A log that has lost sight of its anchors gives evidence without one.
+        """
+        if self.level(origin, found) is Level.ANCHORED:
+            return found
+        await self.read_anchor(origin, shown)
+        ranks = [(self.level(origin, each), self._is_told(origin, each)) for each in (shown, found)]
+        if ranks[1] >= ranks[0]:
+            return found
+        heads = [self.head(each.checkpoint, origin) for each in (shown.registration, found.status)]
+        old, new = (each.checkpoint.size for each in heads)
+        kept = shown.registration
+        try:
+            path = await self.registry(origin).consistency(old, new)
+            on = replace(found.status, consistency=path)
+            both = Evidence(registration=kept, status=on, anchor=shown.anchor)
+            self.prove(origin, both)
+        except (DDTPError, Unanswered) as error:
+            log.info("evidence not renewed", extra={"rule": error.rule})
+            return found if status.bit(found.status.tile, kept.index) else shown
+        return both
+
+    def level(self, origin: str, shown: Evidence) -> Level:
+        """Return how firmly the registration of proven evidence stands, as far as we have read.
+
+        Raises:
+            DDTPError: note.1 to note.4, network.7, network.10.
+        """
+        first = self.head(shown.registration.checkpoint, origin)
+        read = self._anchored.get(origin, {})
+        if read.get(first.checkpoint.size) == first.checkpoint.root:
+            return Level.ANCHORED
+        told = shown.anchor
+        if told and read.get(told.size) == told.root and self._is_told(origin, shown):
+            return Level.ANCHORED
+        return max(first.level, self.head(shown.status.checkpoint, origin).level)
+
+    def _is_told(self, origin: str, shown: Evidence) -> bool:
+        """Say whether evidence names a place where the network anchors, and leads to that head."""
+        told, row = shown.anchor, self._network.anchor
+        if told is None or row is None or (told.chain, told.contract) != (row.chain, row.contract):
+            return False
+        try:
+            first = self.head(shown.registration.checkpoint, origin).checkpoint
+            evidence.check_leads_to(told, first)
+        except ProofError:
+            return False
+        return True
 
     async def _take(
         self, origin: str, found: Evidence, index: int | None, want: Entry | None = None
     ) -> Evidence:
         """Return what a log served, once it is proven, meant, and joined; else name the log."""
         try:
-            self._prove(origin, found)
+            self.prove(origin, found)
             head = self.head(found.status.checkpoint, origin)
         except DDTPError as error:
             raise Unanswered("view.2", f"{origin} serves what does not prove: {error}") from error
@@ -625,7 +708,13 @@ class View:
             self._heads.popitem(last=False)
         return opened
 
-    def _prove(self, origin: str, shown: Evidence) -> Standing:
+    def prove(self, origin: str, shown: Evidence) -> Standing:
+        """Return what evidence proves of its entry.
+
+        Raises:
+            DDTPError: note.1 to note.4, network.7, network.10, evidence.2, and as
+                `evidence.check_registration` and `evidence.check_status`.
+        """
         first = self.head(shown.registration.checkpoint, origin)
         evidence.check_registration(shown.registration, first)
         return evidence.check_status(shown, first, self.head(shown.status.checkpoint, origin))
@@ -637,7 +726,7 @@ class View:
         if shown is None:
             return None
         try:
-            standing = self._prove(origin, shown)
+            standing = self.prove(origin, shown)
         except (MalformedError, ProofError, SignatureError):
             return None
         except DDTPError as error:

@@ -130,7 +130,7 @@ async def arrive(wallet: Wallet, view: View, package: Package, number: int, word
     Raises:
         DDTPError: wallet.13, it is not verified; nothing of it is kept.
     """
-    verdict, package = await _examine(wallet, view, package)
+    verdict, package = await examine(wallet, view, package)
     known = wallet.rows("package").get(package.fingerprint.digest.hex())
     if verdict.outcome is Outcome.NOT_VERIFIED and (known is None or not was_checked(known)):
         wallet.discard(package)
@@ -146,21 +146,32 @@ async def check(wallet: Wallet, identity: str) -> Arrived:
     row = wallet.rows("package")[identity]
     issuer = Statement.open(package.statement).issuer
     async with wallet.partner(wallet.endpoint_of(issuer)) as view:
-        verdict, package = await _examine(wallet, view, package)
+        verdict, package = await examine(wallet, view, package)
     row = wallet.save(package, number_in(row, "number"), str(row.get("record", "")), verdict)
     return Arrived(package=package, row=row, verdict=verdict)
 
 
-async def _examine(wallet: Wallet, view: View, package: Package) -> tuple[Verdict, Package]:
-    """Return the verdict on a package by itself, and the package with the evidence it rests on."""
+async def examine(
+    wallet: Wallet, view: View, package: Package, *, strictly: bool = False
+) -> tuple[Verdict, Package]:
+    """Return the verdict on a package by itself, and the package with the evidence it rests on.
+
+    Args:
+        strictly: Evidence of now is asked.
+
+    Raises:
+        Unanswered: Strictly only, nobody gives any.
+    """
     items = package.open()[1]
     found = {
         index: Found(size=document.size, sha256=document.sha256)
         for index, document in _listed(package, items).items()
         if wallet.vault.holds("documents", document.sha256)
     }
-    case = await view.package_case(package, found, wallet.policy)
+    case = await view.package_case(package, found, wallet.policy, strictly=strictly)
     issued = case.packages[0].issued
+    if strictly and isinstance(issued, Unanswered):
+        raise issued
     if isinstance(issued, Evidence):
         package = replace(package, evidence=issued.encode())
     return verify.examine(case), package

@@ -1,9 +1,11 @@
 """How `ddtp wallet` ends: the result of a command, for people and as one JSON document."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ddtp import network
 from ddtp.cli import console, exits, files, print_err, safe
+from ddtp.network import Level
 from ddtp.receipt import Erasure, Receipt
 from ddtp.transfer import State
 from ddtp.words.verdict import explain
@@ -12,6 +14,7 @@ from holder.collect import Arrived
 from holder.history import Transfer
 from holder.keys import Keys
 from holder.kit import Kit
+from holder.refresh import Refreshed, Seen
 from holder.sheet import moment, names_in
 
 
@@ -112,6 +115,70 @@ def print_arrived(arrived: Arrived, known: network.Network) -> int:
         f"{explained.headline}",
     )
     return exits.of_outcome(arrived.verdict.outcome)
+
+
+def print_refreshed(refreshed: Sequence[Refreshed]) -> int:
+    """Print how records are proven now and what changed; return the exit code."""
+    language = console().language
+    text = "\n".join(
+        f"{lines.package_line(each.id, each.row, language)}\n"
+        f"  {_renewal(each)}\n"
+        f"{lines.withdrawal_text(each.row, language)}".rstrip()
+        for each in refreshed
+    )
+    console().result(
+        {
+            "schema": "ddtp.wallet.refresh/1",
+            "packages": [
+                {
+                    **lines.package_fields(each.id, each.row),
+                    "checked": each.problem is None,
+                    "problem": None if each.problem is None else each.problem.rule,
+                    "was": _proven_fields(each.before),
+                    "is": _proven_fields(each.after),
+                }
+                for each in refreshed
+            ],
+        },
+        text or console().say("wallet.nothing_held"),
+    )
+    return exits.OK if all(each.problem is None for each in refreshed) else exits.UNDECIDED
+
+
+def _renewal(each: Refreshed) -> str:
+    """Return what changed of one record, in words."""
+    say, before, after = console().say, each.before, each.after
+    if each.problem is not None:
+        return say("wallet.refresh_failed", rule=each.problem.rule)
+    if after is None:
+        return say("wallet.refresh_none")
+    said = []
+    if before is None or _firmness(before) != _firmness(after):
+        was = say("wallet.level_none" if before is None else f"wallet.level_{_firmness(before)}")
+        level = say(f"wallet.level_{_firmness(after)}")
+        said.append(say("wallet.refresh_level", before=was, after=level))
+    if before is None or before.as_of < after.as_of:
+        said.append(say("wallet.refresh_status", at=lines.stamp(after.as_of)))
+    state = lines.state_of(each.row)
+    if lines.state_of(each.old) != state:
+        said.append(say("wallet.refresh_state", state=say(f"wallet.{state}")))
+    return "; ".join(said) or say("wallet.refresh_same", at=lines.stamp(after.as_of))
+
+
+def _firmness(seen: Seen) -> str:
+    """Return the level in a word; an anchor that was not read is one that is told of."""
+    told = seen.anchor is not None and seen.level is not Level.ANCHORED
+    return "told" if told else seen.level.name.lower()
+
+
+def _proven_fields(seen: Seen | None) -> dict[str, object] | None:
+    if seen is None:
+        return None
+    return {
+        "level": seen.level.name.lower(),
+        "anchor": None if seen.anchor is None else seen.anchor.sequence,
+        "as_of": lines.stamp(seen.as_of),
+    }
 
 
 def print_shared(kept: Transfer, name: str) -> int:

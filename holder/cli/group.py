@@ -100,8 +100,8 @@ def confirmed(question: str) -> bool:
     return prompt.confirm(question)
 
 
-def progress(label: str) -> "Progress":
+def progress(label: str, total: int | None = None) -> "Progress":
     """Return what shows how far a long command is."""
     from ddtp.cli.progress import Progress
 
-    return Progress(label, None)
+    return Progress(label, total)

@@ -11,6 +11,7 @@ from ddtp.errors import ConflictError, Outcome
 from holder.cli.group import ANY, Access, confirmed, progress, unlocks, wallet
 
 if TYPE_CHECKING:
+    from holder.refresh import Refreshed
     from holder.wallet import Wallet
 
 
@@ -140,6 +141,34 @@ def show(
         return exits.of_outcome(Outcome(str(row["outcome"]))) if check else exits.OK
 
     return access.run(act)
+
+
+@wallet.command()
+@unlocks
+@click.argument("identities", metavar="[ID]...", nargs=-1)
+def refresh(access: Access, identities: tuple[str, ...]) -> int:
+    """Fetch newer evidence of the records of these IDs, or of all.
+
+    The record stays as it is; what proves it may have become firmer since it came, by
+    witnesses or an anchor, and its status newer. Where nobody answers, all stays as it
+    was, and the exit code is 3.
+
+    \b
+    Examples:
+      ddtp wallet refresh
+      ddtp wallet refresh 3f8c 77ab
+    """
+    from holder import refresh as refreshing
+    from holder import results
+
+    async def act(found: "Wallet") -> "list[Refreshed]":
+        every = found.rows("package")
+        named = dict.fromkeys(found.find("package", each) for each in identities)
+        wanted = list(named or every)
+        with progress("refreshing", len(wanted)) as shown:
+            return await refreshing.refresh(found, wanted, shown.advance)
+
+    return results.print_refreshed(access.run(act))
 
 
 @wallet.command()
