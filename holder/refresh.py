@@ -108,8 +108,9 @@ async def _renew(wallet: Wallet, view: View, package: Package, origin: str, row:
     Raises:
         Unanswered: Nobody gives newer evidence; nothing has changed.
     """
+    before = await _seen(view, origin, package.evidence)
     verdict, newer = await examine(wallet, view, package, strictly=True)
-    before, after = [await _seen(view, origin, each.evidence) for each in (package, newer)]
+    after = await _seen(view, origin, newer.evidence)
     kept = wallet.save(newer, number_in(row, "number"), str(row.get("record", "")), verdict)
     identity = package.fingerprint.digest.hex()
     return Refreshed(id=identity, old=row, row=kept, before=before, after=after)

@@ -32,7 +32,7 @@ from holder.wallet import Wallet
 from tests.builders import PROVIDER, following, signed
 from tests.journey import IDENTITY, Journey, new_wallet, open_journey, opened
 from tests.test_anchored import _anchoring, name_anchor
-from tests.test_quorum import Running, until
+from tests.test_quorum import PATIENCE, Running
 from tests.test_wallet import answering, instead
 from tests.test_wallet_cli import Shell
 from tests.test_wallet_faults import Failing
@@ -277,10 +277,13 @@ async def test_a_registration_rises_when_its_witnesses_have_come(
             wallet = wallets.open_wallet(home, keys, client, lambda: int(time.time()), {})
             wallet.save(package, 0, "", None)
             identity = package.fingerprint.digest.hex()
+            index = evidence_in(package).registration.index
             [early] = await refreshed(wallet)
             assert firmness(early) == (Level.SIGNED, Level.SIGNED)
             await asyncio.to_thread(watch.start, *range(newest.quorum))
-            await until(lambda: log.size == log._signed.tree.size)
+            async with asyncio.timeout(PATIENCE):
+                while made.level(await log.evidence(index)) is Level.SIGNED:  # noqa: ASYNC110 - witnesses are processes
+                    await asyncio.sleep(0.05)
             [risen] = await refreshed(wallet)
             assert firmness(risen) == (Level.SIGNED, Level.WITNESSED)
             assert made.level(evidence_of(wallet, identity)) is Level.WITNESSED
