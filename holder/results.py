@@ -117,11 +117,12 @@ def print_arrived(arrived: Arrived, known: network.Network) -> int:
     return exits.of_outcome(arrived.verdict.outcome)
 
 
-def print_refreshed(refreshed: Sequence[Refreshed]) -> int:
+def print_refreshed(refreshed: Sequence[Refreshed], known: network.Network) -> int:
     """Print how records are proven now and what changed; return the exit code."""
     language = console().language
+    names = names_in(known, language)
     text = "\n".join(
-        f"{lines.package_line(each.id, each.row, language)}\n"
+        f"{lines.package_line(each.id, each.row, language, names)}\n"
         f"  {_renewal(each)}\n"
         f"{lines.withdrawal_text(each.row, language)}".rstrip()
         for each in refreshed

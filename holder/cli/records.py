@@ -11,7 +11,6 @@ from ddtp.errors import ConflictError, Outcome
 from holder.cli.group import ANY, Access, confirmed, progress, unlocks, wallet
 
 if TYPE_CHECKING:
-    from holder.refresh import Refreshed
     from holder.wallet import Wallet
 
 
@@ -161,14 +160,15 @@ def refresh(access: Access, identities: tuple[str, ...]) -> int:
     from holder import refresh as refreshing
     from holder import results
 
-    async def act(found: "Wallet") -> "list[Refreshed]":
+    async def act(found: "Wallet") -> int:
         every = found.rows("package")
         named = dict.fromkeys(found.find("package", each) for each in identities)
         wanted = list(named or every)
         with progress("refreshing", len(wanted)) as shown:
-            return await refreshing.refresh(found, wanted, shown.advance)
+            refreshed = await refreshing.refresh(found, wanted, shown.advance)
+        return results.print_refreshed(refreshed, found.network())
 
-    return results.print_refreshed(access.run(act))
+    return access.run(act)
 
 
 @wallet.command()
