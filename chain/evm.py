@@ -415,6 +415,11 @@ def bytes_of(value: object) -> bytes:
     Raises:
         Unanswered: anchor.1, these are none.
     """
+    if isinstance(value, dict) and "error" in value:
+        error = value["error"]
+        said = str(error.get("message", "") if isinstance(error, dict) else error)
+        told = "".join(c for c in said if c.isprintable())[:80]
+        raise Unanswered("anchor.1", f"a node refuses to say: {told}")
     text = str(value)
     try:
         if text.startswith("0x"):
