@@ -440,12 +440,11 @@ def test_a_served_log_anchors_on_a_chain_and_goes_on_after_kill_9(
 
         def anchors(least: int) -> list[dict[str, Any]]:
             """Ask until there are so many; between two blocks this node sometimes cannot say."""
-            end = time.monotonic() + 30
-            while time.monotonic() < end:
+            end, found = time.monotonic() + 30, list[dict[str, Any]]()
+            while len(found) < least:
+                assert time.monotonic() < end
                 told = ddtp("chain", "anchors", "--home", home, codes=(exits.OK, exits.UNDECIDED))
-                if len(told.get("anchors", [])) >= least:
-                    break
-            found: list[dict[str, Any]] = told["anchors"]
+                found = told.get("anchors", [])
             return found
 
         for round_ in (1, 2):
