@@ -19,7 +19,6 @@ from chain.view import View
 from ddtp import (
     encoding,
     evidence,
-    evidence_file,
     grant,
     merkle,
     record,
@@ -28,13 +27,10 @@ from ddtp import (
     verify,
     words,
 )
-from ddtp.breach import Breach
 from ddtp.cli import beside, exits
-from ddtp.conviction import Conviction
 from ddtp.entry import Granted
 from ddtp.errors import DDTPError, LockedError, MalformedError, Outcome, Unanswered
 from ddtp.evidence import Evidence, Registration
-from ddtp.evidence_file import EvidenceFile
 from ddtp.fingerprint import Fingerprint
 from ddtp.grant import Grant
 from ddtp.network import Level, Role
@@ -250,7 +246,13 @@ class Hashing:
         """Do nothing: nothing is kept."""
 
 
+# Most files are packages: what the other kinds need is imported when one of them comes.
+
+
 def _check_evidence(view: View, path: Path, bundle: beside.Bundle, policy: Policy) -> Finding:
+    from ddtp import evidence_file
+    from ddtp.evidence_file import EvidenceFile
+
     opened = EvidenceFile.decode(bundle.package)
     found = {}
     for number, shown in enumerate(Presentation.decode(opened.presentation).packages):
@@ -263,6 +265,8 @@ def _check_evidence(view: View, path: Path, bundle: beside.Bundle, policy: Polic
 
 async def _read_anchors(view: View, data: bytes) -> None:
     """Read what an evidence file says to be anchored: packages, grants and their use."""
+    from ddtp.evidence_file import EvidenceFile
+
     opened = EvidenceFile.decode(data)
     grants = Request.open(opened.request).log
     for shown in Presentation.decode(opened.presentation).packages:
@@ -293,12 +297,16 @@ def _check_network(view: View, data: bytes) -> str:
 
 
 def _check_conviction(view: View, data: bytes) -> str:
+    from ddtp.conviction import Conviction
+
     shown = Conviction.decode(data)
     log = shown.check(view.network)
     return f"convicts the log {log.origin} of {log.operator}: two trees of {shown.size} entries"
 
 
 def _check_breach(view: View, data: bytes) -> str:
+    from ddtp.breach import Breach
+
     shown = Breach.decode(data)
     log = shown.check(view.network)
     entries = ", ".join(str(each.index) for each in shown.shown)

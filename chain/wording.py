@@ -5,10 +5,10 @@ names, addresses and records are written by strangers.
 """
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from chain.check import Finding
 from ddtp import entry, network, words
-from ddtp.card import Card
 from ddtp.cli import console, exits, safe
 from ddtp.entry import Entry
 from ddtp.errors import DDTPError, Unanswered
@@ -16,6 +16,9 @@ from ddtp.network import Network
 from ddtp.record import FILLER
 from ddtp.verify import Contents
 from ddtp.words import verdict
+
+if TYPE_CHECKING:
+    from ddtp.card import Card
 
 
 def entry_fields(known: Entry) -> dict[str, object]:
@@ -49,7 +52,7 @@ def moment(seconds: int) -> str:
         return f"second {seconds}"
 
 
-def card_in_words(card: Card, fingerprint: str) -> str:
+def card_in_words(card: "Card", fingerprint: str) -> str:
     """Return what a card asks for, as its reader confirms it."""
     member, log = card.member, card.log
     names = ", ".join(f"{name} ({tag})" for tag, name in member.names.items())
