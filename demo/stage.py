@@ -1,8 +1,10 @@
 """A stage for the demo: real commands and real servers, each a process of its own on loopback."""
 
 import asyncio
+import contextlib
 import json
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Callable, Coroutine
@@ -15,6 +17,7 @@ from ddtp.errors import StorageError
 
 START_SECONDS: Final = 30
 STOP_SECONDS: Final = 10
+PORTS: Final = range(20_000, 32_000)  # below those that systems give to calls
 Document = dict[str, object]
 Beside = Callable[[int], Coroutine[None, None, None]]
 
@@ -120,12 +123,10 @@ class Stage:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listens at now."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in held]
-    finally:
-        for each in held:
-            each.close()
+    """Return ports of loopback that nobody listens at now, nor any call goes out from meanwhile."""
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found += [port] if port not in found else []
+    return found
