@@ -7,8 +7,9 @@ are never removed, they end; only witnesses, the anchor and the governors themse
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from ddtp import note
 from ddtp.card import Card
@@ -276,7 +277,7 @@ def _with_witnesses(known: Network, rows: Sequence[Witness], quorum: int | None)
 
 def _made(known: Network, **fields: tuple[Member, ...] | tuple[Log, ...]) -> Network:
     try:
-        return replace(known, **fields)  # type: ignore[arg-type]  # the names of its fields
+        return replace(known, **fields)
     except ValueError as error:
         raise TrustError("trust.3", str(error)) from error
 

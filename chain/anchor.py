@@ -7,10 +7,11 @@ promises; `SQLiteAnchors` is the embedded one, in a file, and `chain.evm` a cont
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from chain import database
 from chain.database import DatabaseError, IntegrityError
@@ -24,8 +25,7 @@ MOST_IN_A_PAGE: Final = 256
 EMBEDDED: Final = 0  # the chain id of a store that is no chain
 
 
-@dataclass(frozen=True, slots=True)
-class LogName:
+class LogName(Struct, frozen=True):
     """Which log: its origin, and the key that signs its checkpoints."""
 
     origin: str
@@ -37,8 +37,7 @@ class LogName:
         return sha256(self.origin.encode() + b"\n\x01" + self.key.public).digest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Anchored:
+class Anchored(Struct, frozen=True, kw_only=True):
     """A head as a store gives it back.
 
     Attributes:

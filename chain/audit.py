@@ -6,7 +6,8 @@ log that does not answer, or serves what does not prove, could not be audited: n
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from chain.copy import Copy
 from chain.registry import Registry
@@ -22,8 +23,7 @@ Tell = Callable[[int], object]
 """Told how many entries were read since last time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """What an audit found.
 
     Attributes:

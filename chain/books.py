@@ -5,8 +5,9 @@ its own; here a difference gets its words, and a command its answer.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from chain import reading
 from ddtp import entry
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from chain.view import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(Struct, frozen=True, kw_only=True):
     """One thing that is so in our books and otherwise in a log.
 
     Attributes:

@@ -11,9 +11,11 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain.view import View
 from ddtp import (
@@ -49,8 +51,7 @@ _OUTCOMES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """What became of one file.
 
     Attributes:

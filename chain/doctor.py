@@ -9,9 +9,10 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from chain import database
 from chain.view import NETWORK_FILE, View
@@ -27,8 +28,7 @@ WARNING: Final = "warning"
 FAULT: Final = "fault"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing looked at: ok, a warning or a fault, and what to do about it."""
 
     subject: str

@@ -8,10 +8,11 @@ import asyncio
 import functools
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from msgspec import Struct
 
 from chain.anchor import MOST_IN_A_PAGE, Anchored, LogName, Prove, check_continues
 from chain.nodes import Nodes
@@ -86,16 +87,14 @@ class Account:
         return bytes(made.raw_transaction), f"0x{bytes(made.hash).hex()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
+class Operator(Struct, frozen=True):
     """Who publishes, and where his transactions are kept before they are sent."""
 
     account: Account
     outbox: Outbox
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
+class _Row(Struct, frozen=True, kw_only=True):
     """What the contract knows of a log: its owner's address, and how many heads."""
 
     owner: bytes

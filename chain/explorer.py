@@ -7,8 +7,9 @@ for programs that draw it. It says no more of anybody than the log does.
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from chain import wording
 from chain.reading import leaves
@@ -36,8 +37,7 @@ def _none() -> Sequence[Fields]:
     return ()
 
 
-@dataclass(slots=True)
-class Explorer:
+class Explorer(Struct):
     """Handlers over one log.
 
     Attributes:

@@ -11,9 +11,11 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain import amend
 from chain.amend import Change
@@ -33,8 +35,7 @@ LOCK: Final = "lock"
 VALID_SECONDS: Final = 365 * 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class Governor:
+class Governor(Struct, frozen=True):
     """A governor's home, opened.
 
     Attributes:

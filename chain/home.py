@@ -10,9 +10,10 @@ card.ddtpcard        for the network's governors
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn, Self
+
+from msgspec import Struct
 
 from chain.governance import write_card
 from chain.log import STATUS_SECONDS, Log
@@ -36,8 +37,7 @@ CARD: Final = "card.ddtpcard"
 PORT: Final = 8443
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What settings.toml may say.
 
     Attributes:
@@ -94,8 +94,7 @@ _COMMENTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(Struct, frozen=True):
     """A log's home, opened."""
 
     path: Path

@@ -2,11 +2,11 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from ddtp.cli import console, files, safe
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from ddtp.card import Card
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Joining:
+class Joining(Struct, frozen=True, kw_only=True):
     """What was said to `init`.
 
     Attributes:

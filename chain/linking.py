@@ -4,7 +4,7 @@ A stranger who checks the file asks nobody: it has to hold what leads from each 
 to the newest of its log. A receiver asks the log for that, a wallet its partner's relay.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from chain.view import View
 from ddtp.errors import DDTPError, Unanswered

@@ -12,10 +12,12 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain import database, shown
 from chain.database import DatabaseError
@@ -49,8 +51,7 @@ _LOOK_AGAIN_SECONDS: Final = 60  # clocks jump: never sleep longer than this
 _AFTER_FAILURE_SECONDS: Final = 5  # until an idle log tries again to write its status
 
 
-@dataclass(frozen=True, slots=True)
-class _Write:
+class _Write(Struct, frozen=True):
     """One entry that somebody asks for: the bytes of its draft, and what names the write.
 
     The name is equal for entries whose fields but time are equal. That of a use or of a
@@ -63,8 +64,7 @@ class _Write:
     name: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(Struct, frozen=True):
     """Writes that stand or fall together, and who waits for their indices."""
 
     writes: Sequence[_Write]

@@ -6,9 +6,10 @@ a view that pins the network, and the card by which its governors admit them.
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from chain.governance import write_card
 from chain.view import View
@@ -24,8 +25,7 @@ CARD: Final = "card.ddtpcard"
 SETTINGS: Final = "settings.toml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
+class Membership(Struct, frozen=True, kw_only=True):
     """What a new member says of itself in its card.
 
     Attributes:

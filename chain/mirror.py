@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 from chain.audit import Report, audit
@@ -19,26 +18,25 @@ log = logging.getLogger(__name__)
 EVERY_SECONDS: Final = 10
 
 
-@dataclass(slots=True)
 class Mirror:
     """Follows one log into a copy, and shows the copy.
 
-    Attributes:
+    Args:
         copy: Opened with herds, and written by nobody else while the mirror follows.
         source: The log, or another mirror of it.
         view: By whose statements the log is judged.
+
+    Attributes:
         shown: What readers are answered from.
     """
 
-    copy: Copy
-    source: Registry
-    view: View
-    shown: KeptLog = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.shown = KeptLog(self.copy.origin, self.copy.reads, lambda: self.view.network_file)
-        newest = self.copy.checkpoint()
-        if newest is not None and not self.copy.faults():
+    def __init__(self, copy: Copy, source: Registry, view: View) -> None:
+        self.copy = copy
+        self.source = source
+        self.view = view
+        self.shown = KeptLog(copy.origin, copy.reads, lambda: view.network_file)
+        newest = copy.checkpoint()
+        if newest is not None and not copy.faults():
             self.shown.show(newest)
 
     async def look(self, tell: Callable[[int], object] = int) -> Report:

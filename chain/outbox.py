@@ -7,9 +7,10 @@ chain gives back a size and a root, and evidence needs the log's signature over 
 
 import fcntl
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from chain import database
 from chain.database import DatabaseError
@@ -31,8 +32,7 @@ _KEEP: Final = "INSERT OR REPLACE INTO note VALUES (?, ?, ?)"
 _FORGET: Final = "DELETE FROM note WHERE size < ?"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(Struct, frozen=True, kw_only=True):
     """A signed transaction in flight.
 
     Attributes:

@@ -11,9 +11,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from chain.registry import Trust
 from ddtp import http, note
@@ -34,8 +35,7 @@ CALL_SECONDS: Final = 10.0  # that one witness may take
 RETRY_SECONDS: Final = 5.0  # until a checkpoint without a quorum is taken round again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Turn(Struct, frozen=True, kw_only=True):
     """A checkpoint that was committed, and who waits for it.
 
     Attributes:

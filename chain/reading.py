@@ -6,8 +6,9 @@ is proven to stand under a signed head.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from chain.registry import Registry
 from chain.tree import HEIGHT, WIDTH, Shelf, Tile, Tree
@@ -22,8 +23,7 @@ NOTHING: Final = Tree(0, ())
 """The tree before the first entry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Entries in order, proven under a head.
 
     Attributes:

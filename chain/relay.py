@@ -4,7 +4,7 @@ A log must not learn who its holders are. Whom a wallet deals with anyway asks f
 his own view. The wallet proves what it is handed as if the log had answered.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chain.client import encode_path
 from chain.server import number
@@ -26,8 +26,7 @@ def relays(view: View) -> dict[Route, Handler]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Relay:
+class _Relay(Struct, frozen=True):
     view: View
 
     async def checkpoint(self, request: Request) -> Response:

@@ -6,8 +6,9 @@ that whoever reads the log makes of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from chain.store import Reads
 from chain.tree import StatusTree
@@ -19,8 +20,7 @@ USED: Final = bytes([entry.USED])
 REVOKED: Final = bytes([entry.REVOKED])
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """A rule that a log broke, and the entries by which one sees it, in the log's order."""
 
     rule: str

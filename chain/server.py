@@ -7,8 +7,9 @@ reads. Who may do what is the log's to say.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from chain import readiness
 from chain.client import encode_path
@@ -40,8 +41,7 @@ def reading(log: Registry) -> dict[Route, Handler]:
     return Front(log).reading()
 
 
-@dataclass(frozen=True, slots=True)
-class Front:
+class Front(Struct, frozen=True):
     """Handlers over one log."""
 
     log: Registry

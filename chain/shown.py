@@ -7,8 +7,10 @@ shown to.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain.reading import tile_path
 from chain.store import Reads
@@ -23,8 +25,7 @@ _TILE_PATH: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed:
+class Signed(Struct, frozen=True, kw_only=True):
     """The tree under one signed checkpoint.
 
     Attributes:

@@ -7,10 +7,11 @@ beside the one that readers use, and a commit that fails leaves nothing to undo.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
 from typing import Final, Self, cast
+
+from msgspec import Struct
 
 from ddtp import encoding, merkle, status
 from ddtp.merkle import HASH_BYTES, Nodes
@@ -26,8 +27,7 @@ Load = Callable[[int, int], bytes]
 """(tile level, tile number) -> the 256 hashes of a complete tile, 8,192 bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
+class Tile(Struct, frozen=True):
     """A tile that has become complete."""
 
     level: int
@@ -35,8 +35,7 @@ class Tile:
     hashes: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(Struct, frozen=True):
     """A tree of entries: its size, and the last tile of each level of tiles.
 
     Attributes:
@@ -131,8 +130,7 @@ class Shelf:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class StatusTree:
+class StatusTree(Struct, frozen=True):
     """All status tiles and the perfect subtrees over them."""
 
     tiles: tuple[bytes, ...]

@@ -10,9 +10,10 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from chain.database import DatabaseError
 from chain.registry import Reach, Trust
@@ -32,8 +33,7 @@ log = logging.getLogger(__name__)
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9.-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """A log that the witness knows: its key, and where it ends."""
 
     key: KeyID
@@ -224,8 +224,7 @@ def _bare(checkpoint: bytes) -> bytes:
     return note.Note(text=parsed.text, signatures=lines).encode()
 
 
-@dataclass(frozen=True, slots=True)
-class WitnessFront:
+class WitnessFront(Struct, frozen=True):
     """The HTTP front of a witness (spec/http.md)."""
 
     witness: Witness

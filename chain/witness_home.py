@@ -10,9 +10,11 @@ card.ddtpcard        for the network's governors
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain import member, readiness
 from chain.governance import write_card
@@ -36,8 +38,7 @@ CONVICTIONS: Final = "convictions"
 PORT: Final = 8445
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What settings.toml may say.
 
     Attributes:
@@ -98,8 +99,7 @@ _COMMENTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class WitnessHome:
+class WitnessHome(Struct, frozen=True):
     """A witness's home, opened."""
 
     path: Path

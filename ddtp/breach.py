@@ -6,8 +6,9 @@ accused by nobody, since it never signed such entries.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 from ddtp import encoding, entry, evidence, merkle, note
 from ddtp.encoding import Fields, Value
@@ -21,8 +22,7 @@ MAX_BYTES: Final = 256 * 1024
 MOST_SHOWN: Final = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaf:
+class Leaf(Struct, frozen=True, kw_only=True):
     """An entry of a log as it stands there: its index, its bytes, and its inclusion path."""
 
     index: int
@@ -30,8 +30,7 @@ class Leaf:
     path: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breach:
+class Breach(Struct, frozen=True, kw_only=True):
     """Entries of one log, under its own checkpoint, that cannot stand together.
 
     Attributes:

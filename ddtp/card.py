@@ -5,8 +5,9 @@ own, and admits it. It is signed by a key in it, which proves that whoever made 
 key and nothing more. The card of a member that is admitted already changes its row.
 """
 
-from dataclasses import dataclass, field
 from typing import Final, Self
+
+from msgspec import Struct
 
 from ddtp import cose, labels
 from ddtp.encoding import Encodable, Fields
@@ -17,8 +18,7 @@ from ddtp.network import Log, Member, Witness
 KIND: Final = "card"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class Card(Struct, frozen=True, kw_only=True):
     """A member's row as it would stand in the statement, and the log or witness that it brings.
 
     Attributes:
@@ -29,7 +29,7 @@ class Card:
     member: Member
     log: Log | None
     witness: Witness | None = None
-    signer: KeyID | None = field(default=None, compare=False)
+    signer: KeyID | None = None
 
     def sign(self, member: Signer) -> bytes:
         """Return the signed card; member's key must be one of the row's."""

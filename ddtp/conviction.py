@@ -5,8 +5,9 @@ root its tree had at the size of the older: another one than it signed then. A s
 checks it with nothing but the network statement.
 """
 
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 from ddtp import encoding, evidence, merkle, note
 from ddtp.encoding import Fields
@@ -20,8 +21,7 @@ KIND_OF_FILE: Final = "conviction"
 MAX_BYTES: Final = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conviction:
+class Conviction(Struct, frozen=True, kw_only=True):
     """Two checkpoints of one log, and what shows that they are of two trees.
 
     Attributes:

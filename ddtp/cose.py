@@ -6,9 +6,10 @@ parsed. The kind is in the protected header (`typ`), so no kind passes as anothe
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn, cast
+
+from msgspec import Struct
 
 from ddtp import encoding, keys
 from ddtp.encoding import Encodable, Value
@@ -32,8 +33,7 @@ _SIGNATURE_HEAD = b"\x58\x40"
 _TAIL_BYTES = len(_SIGNATURE_HEAD) + keys.SIGNATURE_BYTES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sign1:
+class Sign1(Struct, frozen=True, kw_only=True):
     """A signed thing as it was received: nothing about it is verified.
 
     Attributes:

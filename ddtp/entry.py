@@ -5,9 +5,11 @@ travels as a draft, its array without the last element.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import cose, encoding, fingerprint, labels
 from ddtp.encoding import Value
@@ -26,8 +28,7 @@ KIND_OF_USE: Final = "use"
 NOT_YET: Final = 0  # the time of an entry that no log has stamped
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
+class Issued(Struct, frozen=True):
     """A provider issued a package; `author` is the key that signed the submission."""
 
     fingerprint: Fingerprint
@@ -36,8 +37,7 @@ class Issued:
     time: int
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True):
     """A holder consented; `use` is the use key of the request, which alone may use it."""
 
     fingerprint: Fingerprint
@@ -46,8 +46,7 @@ class Granted:
     time: int
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(Struct, frozen=True):
     """The grant at `index` was used once, for the receipt; signed by its use key."""
 
     index: int
@@ -56,8 +55,7 @@ class Used:
     time: int
 
 
-@dataclass(frozen=True, slots=True)
-class Revoked:
+class Revoked(Struct, frozen=True):
     """The entry at `index` was revoked by showing the key of its lock."""
 
     index: int
@@ -66,8 +64,7 @@ class Revoked:
     time: int
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """The last leaf of every signed tree: the root of the status tree before it."""
 
     root: bytes
@@ -143,7 +140,7 @@ def at(entry: AnyEntry, time: int) -> AnyEntry:
 
 
 def _bare(entry: Entry) -> list[Value]:
-    fields = [getattr(entry, name) for name in entry.__slots__]
+    fields = [getattr(entry, name) for name in entry.__struct_fields__]
     # Fingerprints and key ids as the plain bytes that they are.
     return [bytes(field) if isinstance(field, bytes) else field for field in fields]
 

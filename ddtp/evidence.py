@@ -6,11 +6,12 @@ log is anchored, a pointer says where whoever reads the chain finds the registra
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from struct import iter_unpack
 from typing import Final, Self, cast
+
+from msgspec import Struct
 
 from ddtp import encoding, entry, merkle, status
 from ddtp.encoding import Fields, Value
@@ -25,8 +26,7 @@ MAX_PATH: Final = 64
 CONTRACT_BYTES: Final = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
+class Registration(Struct, frozen=True, kw_only=True):
     """An entry, where it stands, and the way from it to a signed checkpoint.
 
     Attributes:
@@ -65,8 +65,7 @@ class Registration:
         return cls(entry=leaf, index=index, path=cut(path), checkpoint=checkpoint)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(Struct, frozen=True, kw_only=True):
     """What a status says of an entry: revoked or not, as of a time, under a head."""
 
     revoked: bool
@@ -74,8 +73,7 @@ class Standing:
     head: Head
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Status(Struct, frozen=True, kw_only=True):
     """The tile with an entry's bit, and the way from it to a signed checkpoint.
 
     Attributes:
@@ -117,8 +115,7 @@ class Status:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pointer:
+class Pointer(Struct, frozen=True, kw_only=True):
     """Where the head is anchored to which a registration leads. It proves nothing by itself.
 
     Attributes:
@@ -170,8 +167,7 @@ class Pointer:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Struct, frozen=True, kw_only=True):
     """Registration and status of one entry, and where the registration is anchored, if it is."""
 
     registration: Registration

@@ -7,8 +7,10 @@ to. `case_of` makes the case that `ddtp.verify.examine` decides, as of the newes
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import encoding, evidence, network, note
 from ddtp.encoding import Encodable, Fields, Value
@@ -26,8 +28,7 @@ MAX_BYTES: Final = 64 * 2**20
 NO_FILE: Final = bytes(32)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class Link(Struct, frozen=True, kw_only=True):
     """Two signed checkpoints of one log, and the proof that the newer continues the older."""
 
     origin: str
@@ -36,8 +37,7 @@ class Link:
     path: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceFile:
+class EvidenceFile(Struct, frozen=True, kw_only=True):
     """All that proves one transfer.
 
     Attributes:

@@ -7,9 +7,10 @@ registered, so a log learns that a consent exists and nothing about it.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Self
+
+from msgspec import Struct
 
 from ddtp import cose, encoding, entry, labels
 from ddtp.encoding import Fields, Value
@@ -23,8 +24,7 @@ MAX_SECONDS: Final = 90 * 86_400
 CTI_BYTES: Final = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(Struct, frozen=True, kw_only=True):
     """One consent of one holder to one request.
 
     Attributes:

@@ -4,9 +4,10 @@ Servers register from it and clients build from it, so that a path stands in one
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
+
+from msgspec import Struct
 
 CBOR: Final = "application/cbor"
 COSE: Final = "application/cose"
@@ -27,8 +28,7 @@ KIB: Final = 2**10
 MIB: Final = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """One call of the protocol.
 
     Attributes:

@@ -6,9 +6,10 @@ Rows are never removed: they end, at a size of each log that they concern.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NewType, Self
+
+from msgspec import Struct
 
 from ddtp import cose, encoding, note
 from ddtp.encoding import Encodable, Fields, Value
@@ -53,8 +54,7 @@ def _covers(bounds: Bounds, origin: str, index: int) -> bool:
     return index < bounds.get(origin, 0) if bounds else True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberKey:
+class MemberKey(Struct, frozen=True, kw_only=True):
     """A member's signing key. `retired` keys sign nothing new; `bounds` end a compromised one."""
 
     key: KeyID
@@ -62,8 +62,7 @@ class MemberKey:
     bounds: Bounds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberRole:
+class MemberRole(Struct, frozen=True, kw_only=True):
     """One role, the bases and record types it covers (none named: all), and where it ended."""
 
     role: Role
@@ -72,8 +71,7 @@ class MemberRole:
     bounds: Bounds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(Struct, frozen=True, kw_only=True):
     """An institution: its did:web-style id is a name, its keys come from here."""
 
     id: MemberID
@@ -123,8 +121,7 @@ class Member:
         return any(row.role == role and _covers(row.bounds, origin, index) for row in self.roles)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Log:
+class Log(Struct, frozen=True, kw_only=True):
     """A log of the network; `end` is the final size and root of one that takes no more."""
 
     origin: str
@@ -157,8 +154,7 @@ class Log:
         raise MalformedError("network.1", "not a row of a log")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Witness:
+class Witness(Struct, frozen=True, kw_only=True):
     """Who cosigns checkpoints, and who operates it."""
 
     name: str
@@ -188,8 +184,7 @@ class Witness:
         raise MalformedError("network.1", "a witness is [name, key, operator, url]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Anchor:
+class Anchor(Struct, frozen=True, kw_only=True):
     """The contract on a consortium chain that holds the heads of the logs."""
 
     chain: int
@@ -199,8 +194,7 @@ class Anchor:
     depth: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
+class Head(Struct, frozen=True, kw_only=True):
     """A checkpoint that its log signed, how firmly it stands, and by when witnesses saw it."""
 
     checkpoint: note.Checkpoint
@@ -208,8 +202,7 @@ class Head:
     witnessed_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class Network(Struct, frozen=True, kw_only=True):
     """One version of the network statement.
 
     Attributes:
@@ -428,8 +421,7 @@ class Network:
         return Head(checkpoint=checkpoint, level=Level.WITNESSED, witnessed_at=seen)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Statement(Struct, frozen=True, kw_only=True):
     """A body and the detached signatures of governors over it."""
 
     body: bytes

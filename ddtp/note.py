@@ -10,9 +10,11 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import keys
 from ddtp.errors import MalformedError, SignatureError
@@ -33,8 +35,7 @@ _KEY_HASH_BYTES = 4
 _TIME_BYTES = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoteSignature:
+class NoteSignature(Struct, frozen=True, kw_only=True):
     """One signature line of a note.
 
     Attributes:
@@ -58,8 +59,7 @@ class NoteSignature:
         return f"{_DASH}{self.name} {data}\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(Struct, frozen=True, kw_only=True):
     """A text and the signatures below it (C2SP signed-note); nothing is verified.
 
     Attributes:
@@ -76,8 +76,7 @@ class Note:
         return f"{self.text}\n{lines}".encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True, kw_only=True):
     """The head of a log (C2SP tlog-checkpoint, without extension lines).
 
     Attributes:

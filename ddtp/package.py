@@ -5,9 +5,10 @@ wallet has. Its fingerprint is what a log registers. A package file carries the 
 all leaves and the evidence; what a holder shows of it is ddtp.presentation.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Self
+
+from msgspec import Struct
 
 from ddtp import cose, encoding, entry, labels, merkle, record
 from ddtp.encoding import Encodable, Fields
@@ -27,8 +28,7 @@ CTI_BYTES: Final = 16
 BASES: Final = ("own-record", "witnessed-by-notary", "uploaded-by-holder")  # from 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Statement(Struct, frozen=True, kw_only=True):
     """What a provider signs about one record for one holder's key.
 
     Attributes:
@@ -167,8 +167,7 @@ def check_entry(statement: Statement, fingerprint: Fingerprint, issued: entry.En
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Package:
+class Package(Struct, frozen=True, kw_only=True):
     """A package file: the signed statement, all leaves, and its evidence if registered.
 
     Attributes:

@@ -1,7 +1,8 @@
 """What a receiver, or a wallet, asks of evidence and records (spec/policy.md)."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ddtp.network import Level
 
@@ -10,8 +11,7 @@ MAX_SKEW_SECONDS: Final = 900
 STATUS_SECONDS: Final = 86_400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """What counts as good enough.
 
     Attributes:

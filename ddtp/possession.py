@@ -5,8 +5,9 @@ that the provider answers to whoever knows the offer's id; the code in the link 
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 from ddtp import cose, encoding, labels
 from ddtp.encoding import Fields, Value
@@ -28,8 +29,7 @@ def offer_id(code: bytes) -> str:
     return hashlib.sha256(b"ddtp-1 offer" + code).hexdigest()[:32]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class Offer(Struct, frozen=True, kw_only=True):
     """What a provider says of an offer before it is redeemed.
 
     Attributes:
@@ -78,8 +78,7 @@ class Offer:
         return offer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Possession:
+class Possession(Struct, frozen=True, kw_only=True):
     """A wallet's answer to one offer, signed by the key that the package will be bound to.
 
     Attributes:
@@ -150,8 +149,7 @@ def check_possession(possession: Possession, offer: Offer, now: int, skew: int) 
         raise DDTPError("possession.4", f"good until {possession.expires_at}, it is {now}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Redemption:
+class Redemption(Struct, frozen=True, kw_only=True):
     """What a wallet posts to an offer: the one-time code and the signed possession."""
 
     code: bytes

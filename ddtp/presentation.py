@@ -5,8 +5,9 @@ request's own recipient and padded, so that its size says little.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Self, cast
+
+from msgspec import Struct
 
 from ddtp import encoding, evidence, merkle, seal
 from ddtp.encoding import Encodable, Fields, Value
@@ -20,8 +21,7 @@ MAX_PACKAGES: Final = 16
 MAX_HASHES: Final = 2**17
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(Struct, frozen=True, kw_only=True):
     """One package as presented.
 
     Attributes:
@@ -83,8 +83,7 @@ class Shown:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Presentation:
+class Presentation(Struct, frozen=True, kw_only=True):
     """All packages that a holder shows together, and where the answer is to be sealed to."""
 
     packages: tuple[Shown, ...]

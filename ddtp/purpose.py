@@ -7,10 +7,11 @@ what lies above it, and one that is strict refuses.
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path as FilePath
 from typing import Final, cast
+
+from msgspec import Struct
 
 from ddtp.errors import DDTPError, MalformedError
 from ddtp.package import check_type_name
@@ -27,8 +28,7 @@ MAX_RETENTION_DAYS: Final = 30 * 366
 _BUILTIN: Final = FilePath(__file__).parent / "purposes.toml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Most:
+class Most(Struct, frozen=True, kw_only=True):
     """The most that may be asked of records of some types.
 
     Attributes:
@@ -41,8 +41,7 @@ class Most:
     months: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ceiling:
+class Ceiling(Struct, frozen=True, kw_only=True):
     """The most that may be asked for one purpose.
 
     Attributes:
@@ -56,8 +55,7 @@ class Ceiling:
     records: tuple[Most, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Excess:
+class Excess(Struct, frozen=True, kw_only=True):
     """One thing by which a request lies above its ceiling.
 
     Attributes:

@@ -5,8 +5,9 @@ signed by the receiver's key. What comes back to a wallet is an `Answer`, sealed
 recipient.
 """
 
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 from ddtp import cose, encoding, labels
 from ddtp.encoding import Fields, Value
@@ -21,8 +22,7 @@ KIND_OF_ANSWER: Final = "answer"
 _OUTCOMES: Final = {Outcome.VERIFIED: 1, Outcome.NOT_VERIFIED: 2}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(Struct, frozen=True, kw_only=True):
     """What a receiver decided on one presentation.
 
     Attributes:
@@ -90,8 +90,7 @@ class Receipt:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What a receiver sends back: the receipt, evidence of each `used`, a return link.
 
     Attributes:
@@ -125,8 +124,7 @@ class Answer:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Struct, frozen=True, kw_only=True):
     """What a receiver still keeps after an erasure, until when, and by which law."""
 
     what: str
@@ -134,8 +132,7 @@ class Kept:
     law: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Erasure:
+class Erasure(Struct, frozen=True, kw_only=True):
     """What a receiver deleted of one request.
 
     Attributes:

@@ -7,9 +7,10 @@ is ddtp.record_type, who signed the tree is ddtp.package.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
+
+from msgspec import Struct
 
 from ddtp import encoding
 from ddtp.encoding import Value
@@ -33,8 +34,7 @@ Path = tuple[int | str, ...]
 Row = Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """One part of a table: its rows, complete from `begins` up to `until`, Unix seconds."""
 
     name: str
@@ -43,8 +43,7 @@ class Part:
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class Document(Struct, frozen=True, kw_only=True):
     """A file that belongs to a record: its name, media type, size in bytes and SHA-256."""
 
     name: str
@@ -53,8 +52,7 @@ class Document:
     sha256: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """What an institution says about a person, before anybody signs it.
 
     Attributes:
@@ -329,8 +327,7 @@ def _count(section: Item) -> int:
     return value[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """A disclosed section, how far it reaches, and whether all its rows are disclosed."""
 
     table: str

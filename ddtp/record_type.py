@@ -9,11 +9,12 @@ from the record, so that nobody can give a field a misleading name.
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path as FilePath
 from typing import Final, Self, cast
+
+from msgspec import Struct
 
 from ddtp.encoding import Value
 from ddtp.errors import DDTPError, MalformedError
@@ -44,8 +45,7 @@ _DIGITS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(Struct, frozen=True, kw_only=True):
     """One claim, or one column of a table.
 
     Attributes:
@@ -61,8 +61,7 @@ class Field:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class Table(Struct, frozen=True, kw_only=True):
     """A table of a type: its columns, and how its rows are cut into parts.
 
     Attributes:
@@ -111,8 +110,7 @@ class Table:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Documents:
+class Documents(Struct, frozen=True, kw_only=True):
     """How many documents a record of a type has, and of which media types; none named: any."""
 
     least: int
@@ -122,8 +120,7 @@ class Documents:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordType:
+class RecordType(Struct, frozen=True, kw_only=True):
     """One record type.
 
     Attributes:

@@ -6,8 +6,9 @@ receiver's page showed. Everything that the holder decides on stands in it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 from ddtp import cose, keys, labels, seal
 from ddtp.encoding import Encodable, Fields, Value
@@ -33,8 +34,7 @@ NO_BINDING: Final = 3
 _PLAIN_PATH: Final = re.compile(r"(?:[\w~-][\w.~-]*)(?:/[\w~-][\w.~-]*)*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(Struct, frozen=True, kw_only=True):
     """Sections of a table that must cover [begins, until) completely, Unix seconds."""
 
     table: str
@@ -42,8 +42,7 @@ class Span:
     until: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Want:
+class Want(Struct, frozen=True, kw_only=True):
     """One record that is asked for.
 
     Attributes:
@@ -106,8 +105,7 @@ class Want:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """What a receiver asks and promises, signed by it.
 
     Attributes:

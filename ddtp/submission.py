@@ -5,8 +5,9 @@ member: whoever shows the key of a lock may have it written. Also here: the smal
 which a receiver is asked to register a grant and told of a withdrawal.
 """
 
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 from ddtp import cose, encoding, entry, labels
 from ddtp.encoding import Fields, Value
@@ -20,8 +21,7 @@ KIND: Final = "submission"
 MAX_ENTRIES: Final = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(Struct, frozen=True, kw_only=True):
     """Entries from one member for one log.
 
     Attributes:
@@ -106,8 +106,7 @@ def decode_revocation(data: bytes) -> Revoked:
     return revoked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
+class Registration(Struct, frozen=True, kw_only=True):
     """Fingerprint and lock of a grant, handed to the receiver to be registered."""
 
     grant: Fingerprint
@@ -131,8 +130,7 @@ class Registration:
         return asked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawal:
+class Withdrawal(Struct, frozen=True, kw_only=True):
     """A grant's fingerprint and the key of its lock: whoever shows it is entitled."""
 
     grant: Fingerprint

@@ -8,9 +8,11 @@ answer now is unknown; what builds on such a check is unknown too. Contents come
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ddtp import entry, evidence, grant, merkle, package, record, request
 from ddtp.entry import Granted, Issued
@@ -81,16 +83,14 @@ Answer = Evidence | Unanswered | Absent
 UseAnswer = Registration | Unanswered | Absent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """A document's file as it was read to its end: size in bytes and SHA-256."""
 
     size: int
     sha256: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Presented:
+class Presented(Struct, frozen=True, kw_only=True):
     """One package of a case, with what the registry and the disk say of it.
 
     Attributes:
@@ -108,8 +108,7 @@ class Presented:
     used: UseAnswer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(Struct, frozen=True, kw_only=True):
     """All that a verdict depends on.
 
     Attributes:
@@ -185,8 +184,7 @@ class Checked(NamedTuple):
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawal:
+class Withdrawal(Struct, frozen=True, kw_only=True):
     """That a package or a grant was withdrawn; when and why, as far as could be read.
 
     Attributes:
@@ -210,16 +208,14 @@ class Withdrawal:
         return None if self.revoked is None else self.revoked.time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class Contents(Struct, frozen=True, kw_only=True):
     """One package's statement and disclosed items, as verified."""
 
     statement: Statement
     items: tuple[Item, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """Every check in order. It has no truth value: read the outcome.
 
     Attributes:
@@ -230,11 +226,16 @@ class Verdict:
     checks: tuple[Checked, ...]
     decided_at: int
     as_of: int | None
-    examined: "_Examined" = field(repr=False, compare=False)
+    examined: "_Examined"
 
     def __post_init__(self) -> None:
         if tuple(check.rule for check in self.checks) != RULES:
             raise ValueError("a verdict has every check, in the chapter's order")
+
+    def __repr__(self) -> str:
+        # What was examined has contents, which belong into no log.
+        said = f"{self.checks!r}, decided_at={self.decided_at}, as_of={self.as_of}"
+        return f"Verdict({self.profile}, {said})"
 
     def __bool__(self) -> bool:
         raise TypeError("a verdict is not true or false: read its outcome")
@@ -287,21 +288,19 @@ class Verdict:
 _ACCEPTED: Final = object()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class Verified(Struct, frozen=True, kw_only=True):
     """What was proven: only `accept` makes one, and contents are released against it."""
 
     verdict: Verdict
     packages: tuple[Contents, ...]
-    _made_by: object = field(repr=False)
+    _made_by: object
 
     def __post_init__(self) -> None:
         if self._made_by is not _ACCEPTED:
             raise TypeError("only accept makes a Verified")
 
 
-@dataclass(slots=True)
-class _Package:
+class _Package(Struct):
     """What the checks of one package have found so far."""
 
     presented: Presented
@@ -315,8 +314,7 @@ class _Package:
     granted_entry: entry.Entry | None = None
 
 
-@dataclass(slots=True)
-class _Examined:
+class _Examined(Struct):
     """A case and what its checks have found so far."""
 
     case: Case
@@ -337,8 +335,7 @@ class _Examined:
 CheckOne = Callable[[_Examined, _Package], str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One check: its rule, the group people see it in, what it builds on, who needs it."""
 
     rule: str

@@ -8,8 +8,9 @@ who trust the same witnesses.
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 from ddtp import merkle
 from ddtp.errors import ConflictError, DDTPError, MalformedError, ProofError
@@ -33,8 +34,7 @@ class KnownSizeError(ConflictError):
         self.size = size
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Addition:
+class Addition(Struct, frozen=True, kw_only=True):
     """One call `add-checkpoint`.
 
     Attributes:

@@ -13,10 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 from nacl import bindings
 
 from ddtp import encoding, evidence, seal
@@ -33,8 +34,7 @@ MAX_START_S: Final = 0.15
 MAX_VERIFY_FILE_S: Final = 0.3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(Struct, frozen=True, kw_only=True):
     """One measured figure.
 
     Attributes:

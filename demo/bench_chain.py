@@ -9,10 +9,11 @@ import contextlib
 import multiprocessing
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from demo import sample
 from demo.bench import Figure
@@ -114,8 +115,7 @@ def _reads(long: Long) -> Iterator[Figure]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(Struct, frozen=True):
     """Entries a second by HTTP, and what they cost the server: its core's time, its memory."""
 
     rate: float

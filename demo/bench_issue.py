@@ -11,11 +11,12 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from chain.database import Connection, open_database
 from chain.log import Log

@@ -14,10 +14,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from chain import database, store
 from chain.log import Log
@@ -79,8 +80,7 @@ def log(seconds: float, entries: int = ENTRIES) -> Iterator[Figure]:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Long:
+class Long(Struct, frozen=True):
     """A long log in a folder, and the bare file beside it."""
 
     folder: Path

@@ -9,10 +9,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Final, Protocol, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import http, seal
 from ddtp.cli import Console, exits, print_out, safe
@@ -51,8 +53,7 @@ class Say(Protocol):
         """Tell it."""
 
 
-@dataclass(slots=True)
-class Story:
+class Story(Struct):
     """The story so far.
 
     Attributes:

@@ -6,10 +6,12 @@ everybody and good for nothing else.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain.log import Log
 from ddtp import entry, merkle, network, record, seal
@@ -119,8 +121,7 @@ def bench_network(now: int) -> Network:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Pinned:
+class Pinned(Struct, frozen=True):
     """Trust for a log in this process: one statement that never changes."""
 
     network: Network
@@ -138,8 +139,7 @@ class Pinned:
         return self.network
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class Sample(Struct, frozen=True, kw_only=True):
     """A presentation of 20 claims and some rows, and the case that it makes."""
 
     presentation: Presentation

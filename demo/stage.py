@@ -8,9 +8,10 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
+
+from msgspec import Struct, field
 
 from ddtp.cli import exits
 from ddtp.errors import StorageError
@@ -26,8 +27,7 @@ class NotAsToldError(Exception):
     """A line of the story did not come out as promised."""
 
 
-@dataclass(slots=True)
-class Stage:
+class Stage(Struct):
     """A folder with everybody's homes, and the servers that run.
 
     Attributes:

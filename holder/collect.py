@@ -11,9 +11,11 @@ import base64
 import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain.view import View
 from ddtp import http, verify
@@ -37,8 +39,7 @@ Advance = Callable[[int], None]
 """Is told of bytes that have come or gone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
+class Arrived(Struct, frozen=True, kw_only=True):
     """A package that is in the vault now, its row of the index, and what checking it gave."""
 
     package: Package

@@ -7,8 +7,9 @@ holder.sheet's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ddtp import verify, words
 from ddtp.errors import DDTPError, Unanswered
@@ -28,8 +29,7 @@ _FORESEEN: Final = ("verify.1", "verify.4", "verify.9", "verify.10", "verify.11"
 _LATER: Final = Unanswered("evidence.6", "not registered yet")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """A package of the holder, opened.
 
     Attributes:
@@ -47,8 +47,7 @@ class Held:
         return self.package.fingerprint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(Struct, frozen=True, kw_only=True):
     """What the holder said beyond "yes".
 
     Attributes:
@@ -62,8 +61,7 @@ class Wish:
     documents: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """One package and the index of each item of it that is to be disclosed, ascending."""
 
     held: Held
@@ -161,8 +159,7 @@ def choose(pairs: Sequence[tuple[Want, Held]], wish: Wish) -> tuple[Choice, ...]
     return tuple(_choice(by_fingerprint[key], indices) for key, indices in chosen.items())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _Asked(Struct, frozen=True, kw_only=True):
     """What one want asks of one package, by index."""
 
     held: Held

@@ -8,8 +8,10 @@ import contextlib
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Final, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import cose, encoding
 from ddtp.encoding import Encodable, Fields, Value
@@ -31,8 +33,7 @@ _OVER: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class Given(Struct, frozen=True, kw_only=True):
     """What one grant of a transfer gives: items of one package, and what became of it.
 
     Attributes:
@@ -95,8 +96,7 @@ class Given:
         raise MalformedError("wallet.11", "not a grant of a transfer")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
+class Transfer(Struct, frozen=True, kw_only=True):
     """One request that the wallet met, and everything signed about it.
 
     Attributes:

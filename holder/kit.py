@@ -7,9 +7,10 @@ making the index again keeps of the old one what can still be read.
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from ddtp.errors import DDTPError, StorageError
 from ddtp.keys import KeyID
@@ -26,8 +27,7 @@ Advance = Callable[[int], None]
 _NOTHING: Final[Advance] = lambda _: None  # noqa: E731 - nobody watches
 
 
-@dataclass(slots=True)
-class Kit:
+class Kit(Struct):
     """What a vault holds for the keys that were tried on it.
 
     Attributes:

@@ -6,9 +6,10 @@ place. Without a pin both sides compare 6 digits.
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from ddtp import http
 from ddtp import request as requests
@@ -24,8 +25,7 @@ SCHEMES: Final = ("https://", "http://")
 _PATH: Final = re.compile(r"(https?://[^\s#?]+)/requests/([A-Za-z0-9_-]{1,64})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Met:
+class Met(Struct, frozen=True, kw_only=True):
     """A request that was checked: it is its member's own and may be answered.
 
     Attributes:

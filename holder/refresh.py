@@ -8,7 +8,8 @@ changes.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from chain.view import View
 from ddtp.errors import DDTPError, MalformedError, StorageError, Unanswered
@@ -20,8 +21,7 @@ from holder.vault import Row
 from holder.wallet import Wallet, number_in
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """How a package is proven.
 
     Attributes:
@@ -35,8 +35,7 @@ class Seen:
     as_of: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refreshed:
+class Refreshed(Struct, frozen=True, kw_only=True):
     """What became of one record.
 
     Attributes:

@@ -6,9 +6,10 @@ word comes from the network statement, from the signed request or from the catal
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec import Struct
 
 from ddtp import words
 from ddtp.network import Member, Network
@@ -21,8 +22,7 @@ Label = Callable[[str, Path], str]
 """Says what a path of a record type is called, in the reader's language; () is the type."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(Struct, frozen=True, kw_only=True):
     """One line of the sheet that is shown before consent: what it is about, and the words."""
 
     key: str

@@ -10,10 +10,11 @@ import base64
 import secrets
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO, Final, cast
+
+from msgspec.structs import replace
 
 from chain.view import View
 from ddtp import entry, evidence, http, merkle, seal, verify

@@ -12,10 +12,11 @@ import contextlib
 import logging
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from chain.registry import Registry
 from chain.view import View
@@ -57,8 +58,7 @@ SEED_LIMIT: Final = 64 * 1024
 GAP: Final = 1_000  # how many numbers of keys without a package are looked through
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What can be set in settings.toml of a wallet.
 
     Attributes:
@@ -79,8 +79,7 @@ class Settings:
             raise ValueError(f'policy is "{ASK}" or "{STRICT}"')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wallet:
+class Wallet(Struct, frozen=True, kw_only=True):
     """One wallet, unlocked.
 
     Attributes:

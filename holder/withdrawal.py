@@ -7,8 +7,9 @@ the grant is revoked.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from chain.view import View
 from ddtp import evidence, http

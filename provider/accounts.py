@@ -13,9 +13,9 @@ import os
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from nacl.exceptions import InvalidkeyError
 from nacl.pwhash import argon2id
 
@@ -37,8 +37,7 @@ MOST_NAMES: Final = 10_000
 MAX_PASSPHRASE: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True):
     """A customer who signed in, until when, and the token that his forms carry."""
 
     customer: str
@@ -46,8 +45,7 @@ class Session:
     token: str
 
 
-@dataclass(slots=True)
-class _Failures:
+class _Failures(Struct):
     """How often a name was tried in vain, and when it may be tried again."""
 
     count: int

@@ -1,7 +1,8 @@
 """What a package rests on: our own record, or one that somebody else is said to have made."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ddtp.errors import DDTPError
 from ddtp.package import BASES
@@ -9,8 +10,7 @@ from ddtp.package import BASES
 MOST_SOURCE: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Basis:
+class Basis(Struct, frozen=True):
     """A statement's basis and source (spec/package.md).
 
     Attributes:

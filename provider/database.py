@@ -8,10 +8,11 @@ import contextlib
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
+
+from msgspec import Struct
 
 from chain.database import Connection, DatabaseError, open_reader
 from ddtp import record_type
@@ -36,8 +37,7 @@ _RECORD, _TITLE, _CURRENCY = "record", "title", "currency"
 _STEPS: Final = 10_000  # of SQLite's machine, between two looks at the clock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableQuery:
+class TableQuery(Struct, frozen=True, kw_only=True):
     """How the rows of a table are asked for; begins and until are claims that say its days."""
 
     rows: str
@@ -45,8 +45,7 @@ class TableQuery:
     until: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class Query(Struct, frozen=True, kw_only=True):
     """How records of one kind are asked for; claims gives a line a record."""
 
     name: str
@@ -56,8 +55,7 @@ class Query:
     tables: Mapping[str, TableQuery]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseSource:
+class DatabaseSource(Struct, frozen=True, kw_only=True):
     """Records out of one SQLite database (a RecordSource)."""
 
     database: Path

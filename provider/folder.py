@@ -5,9 +5,10 @@ A file's ending says who reads it: one table, below. What lies in `files/` is gi
 
 import mimetypes
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from ddtp import record_type
 from ddtp.errors import DDTPError, MalformedError
@@ -44,8 +45,7 @@ _MEDIA_TYPES: Final = mimetypes.MimeTypes()
 _MORE: Final = {".xml": "application/xml", ".ofx": ofx.MEDIA_TYPE, ".sta": mt940.MEDIA_TYPE}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderSource:
+class FolderSource(Struct, frozen=True, kw_only=True):
     """Records in a folder, one folder a customer (a RecordSource).
 
     Attributes:

@@ -11,10 +11,11 @@ card.ddtpcard      for the network's governors
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Final, Self, cast
+
+from msgspec import Struct
 
 from chain import member
 from chain.client import reach as at_its_server
@@ -49,8 +50,7 @@ DAY: Final = 86_400
 MOST_DAYS: Final = 3_650
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What settings.toml may say.
 
     Attributes:
@@ -138,8 +138,7 @@ _COMMENTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Home:
+class Home(Struct, frozen=True, kw_only=True):
     """An opened home; `provider` is a context manager of its own."""
 
     path: Path

@@ -12,10 +12,11 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
+
+from msgspec import Struct
 
 from ddtp import entry, record_type
 from ddtp.cli import files
@@ -57,8 +58,7 @@ _PIECE: Final = 2**20
 _KEY_ENDED: Final = ("network.8", "provider.13")
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(Struct, frozen=True):
     """An entry on its way to the log that its statement names, and who waits for it."""
 
     log: str

@@ -8,9 +8,10 @@ stays: what it signed and no log has yet goes on under its name.
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from ddtp.card import Card
 from ddtp.cli import keyfile
@@ -22,8 +23,7 @@ _FILE: Final = re.compile(r"member(?:\.([1-9][0-9]*))?\.key")
 MOST_KEYS: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """A key of ours: its file, and what the network says of it.
 
     Attributes:

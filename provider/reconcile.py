@@ -6,7 +6,8 @@ have its fingerprint. Nothing is mended: a person finds out which of the two is 
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from chain import books
 from chain.books import Difference
@@ -21,8 +22,7 @@ from provider.home import Home
 from provider.store import Booked
 
 
-@dataclass(slots=True)
-class _Read:
+class _Read(Struct):
     """What a log says of our packages.
 
     Attributes:

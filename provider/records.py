@@ -8,9 +8,10 @@ sources that come with the program are a folder of files (provider.folder) and a
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from ddtp.errors import DDTPError
 from ddtp.record import Document, Record
@@ -21,8 +22,7 @@ _MAX_NAME: Final = 100
 _PIECE: Final = 2**18
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offerable:
+class Offerable(Struct, frozen=True, kw_only=True):
     """One line of what a customer may take: a record's name, type and title.
 
     Attributes:
@@ -35,8 +35,7 @@ class Offerable:
     refused: DDTPError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """A record ready to be issued, its title, and where its documents lie, by document name."""
 
     record: Record

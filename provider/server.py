@@ -6,11 +6,12 @@ wallet redeems it. Nothing on a page or in an answer may be kept by a browser or
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from chain.relay import relays
 from ddtp import http, record_type, words
@@ -73,8 +74,7 @@ def app(home: Home) -> Application:
     return application(handlers, problem_page=pages.problem)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
+class Door(Struct, frozen=True, kw_only=True):
     """What wallets call."""
 
     home: Home
@@ -106,8 +106,7 @@ class Door:
         return reply_file(self.home.offers.document(code, _sha256(request)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Portal:
+class Portal(Struct, frozen=True, kw_only=True):
     """What customers see."""
 
     home: Home

@@ -7,8 +7,10 @@ stored and nobody is asked. `provider.issue` issues one record at a time, `provi
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import encoding, entry, package
 from ddtp.encoding import Encodable
@@ -24,8 +26,7 @@ from provider.keys import Keys
 from provider.store import Row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """On what terms a package is issued; see `Provider.issue`."""
 
     valid_seconds: int
@@ -33,8 +34,7 @@ class Terms:
     replaces: Fingerprint | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grown:
+class Grown(Struct, frozen=True, kw_only=True):
     """A record's tree: what a statement says of it, and what is kept of it.
 
     Attributes:
@@ -50,8 +50,7 @@ class Grown:
     documents: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issuer:
+class Issuer(Struct, frozen=True, kw_only=True):
     """Who issues: what a statement says of its provider, and the secrets behind it.
 
     Attributes:

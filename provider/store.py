@@ -8,10 +8,11 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar, cast
+
+from msgspec import Struct
 
 from chain.database import Connection, DatabaseError, open_database, open_reader
 from ddtp.errors import StorageError
@@ -73,8 +74,7 @@ CREATE TABLE IF NOT EXISTS accounts (
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """A package as it is kept; see the columns of `packages`."""
 
     fingerprint: bytes
@@ -97,8 +97,7 @@ class Row:
     replaces: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """What a customer took by an offer.
 
     Attributes:
@@ -112,8 +111,7 @@ class Taken:
     reason: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Booked:
+class Booked(Struct, frozen=True):
     """What of a package can be held against a log."""
 
     fingerprint: bytes
@@ -126,8 +124,7 @@ class Booked:
     revoked: int
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """The little of a package that says how far it is.
 
     Attributes:
@@ -140,8 +137,7 @@ class Kept:
     place: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfferRow:
+class OfferRow(Struct, frozen=True, kw_only=True):
     """An offer as it is kept; see the columns of `offers`."""
 
     offer: str
@@ -157,11 +153,13 @@ class OfferRow:
     replaces: bytes | None
 
 
-_BOOKED: Final = ", ".join(Booked.__slots__)
-_KEPT: Final = ", ".join(Kept.__slots__)
-_PACKAGE: Final = ", ".join(Row.__slots__)
-_OFFER: Final = ", ".join(OfferRow.__slots__)
-_NEW: Final = f"INSERT INTO packages ({_PACKAGE}) VALUES ({', '.join('?' * len(Row.__slots__))})"  # noqa: S608 - our own names
+_BOOKED: Final = ", ".join(Booked.__struct_fields__)
+_KEPT: Final = ", ".join(Kept.__struct_fields__)
+_PACKAGE: Final = ", ".join(Row.__struct_fields__)
+_OFFER: Final = ", ".join(OfferRow.__struct_fields__)
+_NEW: Final = (
+    f"INSERT INTO packages ({_PACKAGE}) VALUES ({', '.join('?' * len(Row.__struct_fields__))})"  # noqa: S608 - our own names
+)
 _BY_KEY: Final = f"SELECT {_PACKAGE} FROM packages WHERE key = ?"  # noqa: S608
 _BY_FINGERPRINT: Final = f"SELECT {_PACKAGE} FROM packages WHERE fingerprint = ?"  # noqa: S608
 _UNREGISTERED: Final = (
@@ -327,7 +325,9 @@ class Store:
         """Return an offer by its id."""
         found = self._reader.execute(_OF_OFFER, (offer,)).fetchone()
         return (
-            None if found is None else OfferRow(**dict(zip(OfferRow.__slots__, found, strict=True)))
+            None
+            if found is None
+            else OfferRow(**dict(zip(OfferRow.__struct_fields__, found, strict=True)))
         )
 
     def passphrase(self, customer: str) -> bytes | None:
@@ -417,7 +417,7 @@ def add_package(row: Row) -> Change[Row]:
             found = _row(database.execute(_BY_KEY, (row.key,)).fetchone())
             if found is not None:
                 return found
-        database.execute(_NEW, [getattr(row, name) for name in Row.__slots__])
+        database.execute(_NEW, [getattr(row, name) for name in Row.__struct_fields__])
         return row
 
     return change
@@ -427,7 +427,7 @@ def add_packages(rows: Sequence[Row]) -> Change[dict[str, Row]]:
     """Return the change that adds packages, each unless its key has one; by their keys."""
 
     def change(database: Connection) -> dict[str, Row]:
-        values = [[getattr(row, name) for name in Row.__slots__] for row in rows]
+        values = [[getattr(row, name) for name in Row.__struct_fields__] for row in rows]
         database.executemany(f"{_NEW} ON CONFLICT (key) DO NOTHING", values)
         (written,) = database.execute("SELECT changes()").fetchone()
         kept = {str(row.key): row for row in rows}
@@ -480,7 +480,7 @@ def set_revoked(fingerprint: bytes) -> Change[None]:
 
 def add_offer(row: OfferRow) -> Change[None]:
     """Return the change that adds an offer."""
-    names = OfferRow.__slots__
+    names = OfferRow.__struct_fields__
     statement = f"INSERT INTO offers ({_OFFER}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
     values = [getattr(row, name) for name in names]
     return lambda database: _discard(database.execute(statement, values))
@@ -537,4 +537,4 @@ def _row(found: Sequence[Any] | None) -> Row | None:
 
 
 def _made(found: Sequence[Any]) -> Row:
-    return Row(**cast("dict[str, Any]", dict(zip(Row.__slots__, found, strict=True))))
+    return Row(**cast("dict[str, Any]", dict(zip(Row.__struct_fields__, found, strict=True))))

@@ -6,7 +6,8 @@ documents lie beside it and are taken as uploads are, within the same limits.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ddtp import seal
 from ddtp.cli import beside
@@ -19,8 +20,7 @@ from receiver.rows import Asked
 PIECE_BYTES = 2**20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(Struct, frozen=True, kw_only=True):
     """What became of a presentation that came as a file.
 
     Attributes:

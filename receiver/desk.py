@@ -9,9 +9,11 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
 from weakref import WeakValueDictionary
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from chain.view import View
 from ddtp import entry, keys, network, seal
@@ -52,8 +54,7 @@ log = logging.getLogger(__name__)
 NEVER_USED: Final = frozenset({"log.3", "log.4", "log.5"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Desk(Struct, frozen=True, kw_only=True):
     """One receiver at work.
 
     Attributes:
@@ -454,8 +455,7 @@ class Desk:
         return asked, signed, Request.open(signed)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Came:
+class _Came(Struct, frozen=True, kw_only=True):
     """One presentation as it came."""
 
     asked: Asked

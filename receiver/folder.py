@@ -15,9 +15,10 @@ import hashlib
 import os
 import shutil
 from collections.abc import Set
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, cast
+
+from msgspec import Struct
 
 from ddtp import encoding, seal
 from ddtp.cli import files
@@ -34,8 +35,7 @@ PART: Final = ".part"
 MOST_BYTES: Final = 96 * 2**20  # of a sealed evidence file
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Proof(Struct, frozen=True, kw_only=True):
     """What may be kept when contents are gone: that it was asked, consented to and answered."""
 
     request: bytes
@@ -43,8 +43,7 @@ class Proof:
     receipt: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Folders:
+class Folders(Struct, frozen=True):
     """The folders of all cases.
 
     Attributes:
@@ -53,7 +52,10 @@ class Folders:
     """
 
     root: Path
-    desk: str = field(repr=False)
+    desk: str
+
+    def __repr__(self) -> str:
+        return f"Folders({self.root})"
 
     def of(self, request_id: str) -> "Folder":
         """Return the folder of one case, by an id that the store knows."""
@@ -68,8 +70,7 @@ class Folders:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """One case's folder.
 
     Attributes:
@@ -78,7 +79,10 @@ class Folder:
     """
 
     path: Path
-    desk: str = field(repr=False)
+    desk: str
+
+    def __repr__(self) -> str:
+        return f"Folder({self.path})"
 
     def make(self, request: bytes, identity: str) -> None:
         """Keep a new request and the identity of its answers."""

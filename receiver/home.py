@@ -10,9 +10,10 @@ card.ddtpcard                               for the network's governors
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
+
+from msgspec import Struct
 
 from chain import member
 from chain.client import reach as at_its_server
@@ -43,8 +44,7 @@ DAY: Final = 86_400
 MIB: Final = 2**20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What settings.toml may say.
 
     Attributes:
@@ -89,8 +89,7 @@ class Settings:
             raise ValueError("a port is below 65536")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Home:
+class Home(Struct, frozen=True, kw_only=True):
     """An opened home.
 
     Attributes:

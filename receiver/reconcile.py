@@ -7,8 +7,9 @@ named; nothing is mended here, since a person has to find out which of the two i
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from chain import books
 from chain.books import Difference
@@ -24,8 +25,7 @@ from receiver.desk import Desk
 SCHEMA: Final = "ddtp.receiver.reconcile/1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Booked:
+class Booked(Struct, frozen=True, kw_only=True):
     """A grant as our books have it.
 
     Attributes:
@@ -45,8 +45,7 @@ class Booked:
     is_withdrawn: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class Books(Struct, frozen=True, kw_only=True):
     """What our books say of one log.
 
     Attributes:
@@ -60,8 +59,7 @@ class Books:
     packages: Mapping[int, tuple[bytes, bool]]
 
 
-@dataclass(slots=True)
-class _Read:
+class _Read(Struct):
     """What a log says of our grants, by the index of the granted entry."""
 
     granted: dict[int, Granted] = field(default_factory=dict)

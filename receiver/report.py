@@ -5,9 +5,10 @@ by its path.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from ddtp import record_type
 from ddtp.encoding import Value
@@ -22,8 +23,7 @@ from ddtp.record_type import Field, RecordType
 _UNKNOWN: Final = "text"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One disclosed value: its path in the record, what people call it, and the value.
 
     Attributes:
@@ -37,16 +37,14 @@ class Line:
     cells: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attached:
+class Attached(Struct, frozen=True, kw_only=True):
     """One document of a case, and the SHA-256 of its age file."""
 
     document: Document
     sealed: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class Read(Struct, frozen=True, kw_only=True):
     """One package of an accepted case.
 
     Attributes:

@@ -6,8 +6,9 @@ pins the fingerprint of the signed bytes, so a wallet answers exactly these.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ddtp import http, seal
 from ddtp.fingerprint import Fingerprint
@@ -29,8 +30,7 @@ ID_DIGITS: Final = 32
 FILE_ENDING: Final = ".ddtpreq"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asker:
+class Asker(Struct, frozen=True, kw_only=True):
     """Who asks, and where answers go.
 
     Attributes:
@@ -48,8 +48,7 @@ class Asker:
     ceilings: Mapping[str, Ceiling]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class Asking(Struct, frozen=True, kw_only=True):
     """What one request asks beyond its template.
 
     Attributes:
@@ -65,8 +64,7 @@ class Asking:
     binding: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class Made(Struct, frozen=True, kw_only=True):
     """A request as made: the signed bytes and the identity that opens what answers it."""
 
     request: Request

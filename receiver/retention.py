@@ -6,8 +6,9 @@ Whatever goes is unlinked and the folder synced before anything says that it is 
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from ddtp import entry
 from ddtp.entry import REASONS
@@ -26,8 +27,7 @@ NEVER_ANSWERED: Final = (State.DECLINED, State.EXPIRED)
 WHAT_IS_KEPT: Final = "request, grants and receipt"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """What is kept as proof once contents are gone: how long, and by which law.
 
     Attributes:
@@ -38,16 +38,14 @@ class Terms:
     law: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gone:
+class Gone(Struct, frozen=True, kw_only=True):
     """One thing that a sweep deleted, and why: "expired", "retention", "proof", "withdrawn"."""
 
     id: str
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
+class Retention(Struct, frozen=True, kw_only=True):
     """Erases for one desk."""
 
     desk: Desk

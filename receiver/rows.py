@@ -4,8 +4,9 @@ A row names requests, grants and receipts by fingerprint and holds signed receip
 answers; nothing in it says who somebody is (spec/receiver.md, Cases). `receiver.cases` decides.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from ddtp import encoding
 from ddtp.fingerprint import LENGTH, Fingerprint
@@ -147,8 +148,7 @@ DROP_UPLOADS: Final = "DELETE FROM uploads WHERE request = ?"
 OPEN: Final = (State.ASKED, State.REGISTERED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """One request and where it stands.
 
     Attributes:
@@ -185,8 +185,7 @@ class Asked:
         return self.state in OPEN and self.accepted_at is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Consent:
+class Consent(Struct, frozen=True, kw_only=True):
     """A grant that we registered or are about to.
 
     Attributes:
@@ -201,8 +200,7 @@ class Consent:
     erasure: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acceptance:
+class Acceptance(Struct, frozen=True, kw_only=True):
     """The one row of a request: what was decided, and since when it holds.
 
     Attributes:
@@ -220,8 +218,7 @@ class Acceptance:
     used: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """Where a package of an accepted case is registered.
 
     Attributes:

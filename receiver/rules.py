@@ -6,10 +6,12 @@ purposes of the receiver's own (spec/purpose.md), and templates say what is aske
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 from ddtp import purpose, record_type
 from ddtp.cli import settings
@@ -28,8 +30,7 @@ TEMPLATES: Final = "templates"
 TYPES: Final = "types"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(Struct, frozen=True, kw_only=True):
     """What policy.toml may say.
 
     Attributes:
@@ -73,8 +74,7 @@ class Rules:
 VARIABLES: Final = frozenset(f"DDTP_RECEIVER__{each.name.upper()}" for each in fields(Rules))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class Trouble(Struct, frozen=True, kw_only=True):
     """Something in a receiver's rules that would not work.
 
     Attributes:

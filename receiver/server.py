@@ -11,9 +11,10 @@ import hmac
 import logging
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from chain.relay import relays
 from ddtp import http
@@ -53,8 +54,7 @@ OFFSET: Final = "Upload-Offset"
 LENGTH: Final = "Upload-Length"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
+class Door(Struct, frozen=True, kw_only=True):
     """The handlers of one desk."""
 
     desk: Desk

@@ -7,10 +7,12 @@ a request made from it may ask in retention and validity. The built-in ones lie 
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self, cast
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 from ddtp import words
 from ddtp.errors import DDTPError, MalformedError
@@ -28,8 +30,7 @@ _ANY_TIME: Final = 2_000_000_000  # far enough from 1970 for the longest period
 _BINDINGS: Final = {"same-device": SAME_DEVICE, "counter": COUNTER, "none": NO_BINDING}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
+class Period(Struct, frozen=True, kw_only=True):
     """The last whole months of a table that must be complete.
 
     Attributes:
@@ -54,8 +55,7 @@ class Period:
         return Span(table=self.table, begins=int(begins.timestamp()), until=int(first.timestamp()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """One record that a template asks for."""
 
     types: tuple[str, ...]
@@ -80,8 +80,7 @@ class Wanted:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
+class Template(Struct, frozen=True, kw_only=True):
     """What may be asked for one purpose.
 
     Attributes:

@@ -15,9 +15,10 @@ import os
 import shutil
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
+
+from msgspec import Struct
 
 from ddtp.cli import files
 from ddtp.errors import ConflictError, DDTPError, StorageError
@@ -28,8 +29,7 @@ from receiver.rows import Asked
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How much one request may bring.
 
     Attributes:

@@ -6,8 +6,9 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from chain.member import CARD, SETTINGS, Membership
 from ddtp import entry
@@ -79,8 +80,7 @@ label = { en = "Title", zh-Hans = "标题", zh-Hant = "標題", pt = "Título" }
 """
 
 
-@dataclass(frozen=True)
-class Bank:
+class Bank(Struct, frozen=True):
     """A provider's home in a town."""
 
     town: Town

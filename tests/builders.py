@@ -2,13 +2,15 @@
 
 Everything that a test changes is built here once: governors, a network, a log in memory that
 gives real evidence, a bank statement, and one whole transfer up to the case that a receiver
-examines. A test takes a valid value, changes one thing with `dataclasses.replace`, signs it
+examines. A test takes a valid value, changes one thing with `replace`, signs it
 again where that matters, and expects one rule.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import entry, evidence, merkle, note, status
 from ddtp.encoding import Value
@@ -155,7 +157,7 @@ def following(old: Network, **changes: object) -> Network:
         "version": old.version + 1,
         **changes,
     }
-    return replace(old, **fields)  # type: ignore[arg-type]  # the names of its fields
+    return replace(old, **fields)
 
 
 # A log in memory
@@ -446,8 +448,7 @@ def grant_of(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
+class Transfer(Struct, frozen=True, kw_only=True):
     """One whole transfer: what each side made, and the case that the receiver examines."""
 
     network: Network
@@ -482,7 +483,7 @@ class Transfer:
             decided_at=NOW,
             retain_until=NOW + self.request.retention,
         )
-        return replace(receipt, **changes)  # type: ignore[arg-type]  # the names of its fields
+        return replace(receipt, **changes)
 
     def use(self, receipt: Fingerprint, time: int = NOW) -> Registration:
         """Append the use of the grant for a receipt and return its registration."""

@@ -5,7 +5,9 @@ otherwise before they are signed and registered, and several packages shown toge
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ddtp import entry, package
 from ddtp.errors import Outcome, Unanswered
@@ -27,8 +29,7 @@ from tests.builders import MemoryLog
 Fields = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """One package of a case, and how it differs from an honest one.
 
     Attributes:
@@ -52,8 +53,7 @@ class Part:
     holder: SigningKey = builders.HOLDER_KEY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class Made(Struct, frozen=True, kw_only=True):
     """A case and what it was made of."""
 
     case: Case
@@ -84,11 +84,11 @@ def make(
         indices = part.indices or builders.chosen(tuple(map(Item.open, each.leaves)), part.rows)
         leaves, proof = show(each, indices)
         grant = builders.grant_of(signed_request, together, indices, leaves, part.name)
-        grant = replace(grant, **part.grant)  # type: ignore[arg-type]  # names of its fields
+        grant = replace(grant, **part.grant)
         signed = grant.sign(part.holder)
         drafted = replace(
             builders.granted_entry(grant, signed, request.use),
-            **part.granted,  # type: ignore[arg-type]  # names of its fields
+            **part.granted,
         )
         granted += log.append(drafted, time=builders.GRANTED_AT)
         grants.append(grant)
@@ -150,7 +150,7 @@ def _package(part: Part) -> Package:
     )
     statement = builders.issue_of(part.record, leaves, part.name)
     statement = replace(statement, key_id=part.provider.key_id, holder=part.holder.key_id)
-    statement = replace(statement, **part.statement)  # type: ignore[arg-type]  # its fields
+    statement = replace(statement, **part.statement)
     signed = statement.sign(part.provider)
     return Package(statement=signed, leaves=leaves, evidence=None, documents=())
 
@@ -159,7 +159,7 @@ def _issued(log: MemoryLog, part: Part, made: Package) -> int:
     statement = package.Statement.open(made.statement)
     drafted = replace(
         builders.issued_entry(made, statement),
-        **part.issued,  # type: ignore[arg-type]  # names of its fields
+        **part.issued,
     )
     [index] = log.append(drafted, time=part.issued_at)
     return index
@@ -171,14 +171,14 @@ def _issued(log: MemoryLog, part: Part, made: Package) -> int:
 def with_shown(case: Case, **changes: object) -> Case:
     """Return the case with fields of what its first package shows changed."""
     first = case.packages[0]
-    shown = replace(first.shown, **changes)  # type: ignore[arg-type]  # names of its fields
+    shown = replace(first.shown, **changes)
     return with_presented(case, shown=shown)
 
 
 def with_presented(case: Case, **changes: object) -> Case:
     """Return the case with fields of its first package changed."""
     first, *others = case.packages
-    first = replace(first, **changes)  # type: ignore[arg-type]  # names of its fields
+    first = replace(first, **changes)
     return replace(case, packages=(first, *others))
 
 
@@ -239,7 +239,7 @@ def receipt_of(made: Made, **changes: object) -> bytes:
         decided_at=builders.NOW,
         retain_until=builders.NOW + builders.DAY,
     )
-    changed = replace(receipt, **changes)  # type: ignore[arg-type]  # names of its fields
+    changed = replace(receipt, **changes)
     return changed.sign(builders.RECEIVER_KEY)
 
 

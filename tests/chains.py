@@ -10,13 +10,13 @@ logs of its own.
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from eth_tester.exceptions import TransactionFailed
 from eth_utils.exceptions import ValidationError
+from msgspec import Struct, field
 from web3.providers.eth_tester import AsyncEthereumTesterProvider
 from web3.types import RPCEndpoint, RPCResponse
 
@@ -65,8 +65,7 @@ class Tester(AsyncEthereumTesterProvider):
         """There is no connection."""
 
 
-@dataclass
-class Chains:
+class Chains(Struct):
     """The chains of one module's tests."""
 
     folder: Path

@@ -1,6 +1,6 @@
 """Logs that keep no rules, for whoever reads logs: in memory, asked as a registry is."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from chain.reading import tile_path
 from ddtp import merkle
@@ -9,8 +9,7 @@ from ddtp.evidence import Evidence
 from tests.builders import MemoryLog
 
 
-@dataclass(slots=True)
-class Served:
+class Served(Struct):
     """A log in memory as a `chain.registry.Registry`.
 
     Attributes:

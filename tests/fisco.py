@@ -8,11 +8,11 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 from aiohttp import web
+from msgspec import Struct, field
 
 ABSENT = {
     "eth_feeHistory",
@@ -27,8 +27,7 @@ LOG_BLOCKS = 10
 ZERO_HASH = "0x" + "00" * 32
 
 
-@dataclass
-class Fisco:
+class Fisco(Struct):
     """The proxy; set what is to go wrong next.
 
     Attributes:

@@ -14,9 +14,10 @@ import contextlib
 import json
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+
+from msgspec import Struct, field
 
 import provider.home
 import provider.server
@@ -75,8 +76,7 @@ def ignore(_: int) -> None:
     """Take no notice of progress."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Journey:
+class Journey(Struct, kw_only=True):
     """Everybody, and what they have open."""
 
     town: Town

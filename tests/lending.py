@@ -6,9 +6,11 @@ as `ddtp receiver init` makes it, and its keys are its own.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain.log import Log
 from chain.member import Membership
@@ -90,8 +92,7 @@ class Clock:
         return self.now
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """One presentation as a wallet sends it, and what it is made of."""
 
     sealed: bytes
@@ -126,15 +127,14 @@ def make_home(path: Path, lender: Membership = LENDER, url: str = "https://log.e
     network_file.write_bytes(encode_file(versions))
 
 
-@dataclass(slots=True)
-class Lending:
+class Lending(Struct):
     """A log and a lender over it, in one process."""
 
     log: Log
     home: Home
     clock: Clock
     client: Client
-    offline: "Switch" = field(repr=False)
+    offline: "Switch"
 
     async def restart(self) -> None:
         """Open the home again, as after a stop."""
@@ -161,7 +161,7 @@ class Lending:
 
     def ask(self, text: str = TEMPLATE, *, session: bytes | None = None, **changes: object) -> Made:
         """Make a request."""
-        asking = replace(Asking(matter=MATTER), **changes)  # type: ignore[arg-type]  # its fields
+        asking = replace(Asking(matter=MATTER), **changes)
         return self.home.desk.ask(Template.load("loan", text), asking, session=session)
 
     async def issue(self, record: Record = builders.RECORD, name: str = "package") -> Package:

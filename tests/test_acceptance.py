@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import entry
 from ddtp.errors import DDTPError, Outcome, Unanswered
@@ -442,8 +443,7 @@ async def test_one_revoked_grant_of_two_uses_neither(town: Lending) -> None:
 # What tests do to the log
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
+class Between(Struct, frozen=True):
     """A registry that lets something happen just before it takes a use."""
 
     log: Any
@@ -458,8 +458,7 @@ class Between:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class NamesOurs:
+class NamesOurs(Struct, frozen=True):
     """A registry that took our use and says so by refusing it."""
 
     log: Any
@@ -474,8 +473,7 @@ class NamesOurs:
         raise DDTPError("log.3", f"used for {used.receipt.text}")
 
 
-@dataclass(frozen=True, slots=True)
-class Witnessless:
+class Witnessless(Struct, frozen=True):
     """A registry whose evidence of a use is of another entry."""
 
     log: Any

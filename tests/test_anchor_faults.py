@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from chain import deploy, evm
 from chain.anchor import SQLiteAnchors
@@ -42,8 +43,7 @@ def chains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chains]:
         yield found
 
 
-@dataclass
-class Bench:
+class Bench(Struct):
     """Proxies before one chain, and stores that ask them."""
 
     chains: Chains

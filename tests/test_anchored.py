@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain import amend
 from chain.anchor import AnchorStore, LogName, SQLiteAnchors
@@ -47,8 +48,7 @@ from tests.town import ORIGIN, Town, card_of, open_town
 ANCHORED = Policy(level=Level.ANCHORED)
 
 
-@dataclass
-class Anchored:
+class Anchored(Struct):
     """A town with an embedded store of anchors, which its network names."""
 
     town: Town
@@ -171,8 +171,7 @@ async def test_an_anchor_is_found_by_its_size(anchored: Anchored) -> None:
         assert await find(anchored.store, anchored.name, missing) is None
 
 
-@dataclass
-class Broken:
+class Broken(Struct):
     """A chain that is down; when it is up again it is the store."""
 
     store: AnchorStore
@@ -228,8 +227,7 @@ async def _head(anchored: Anchored) -> note.Checkpoint:
 # --- what a verdict makes of it -------------------------------------------------------------------
 
 
-@dataclass
-class Package:
+class Package(Struct):
     """A package of a journey that is anchored, and views of whoever may read that."""
 
     journey: Journey

@@ -20,11 +20,12 @@ import time
 import tracemalloc
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain.check import check
 from chain.view import View
@@ -96,8 +97,7 @@ WITH_PAPER = replace(
 # A package, its log, and what is changed in them
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registered:
+class Registered(Struct, frozen=True, kw_only=True):
     """A package that is verified as it is, with all that proves it."""
 
     package: Package
@@ -433,9 +433,7 @@ def revoked(reason: int) -> bytes:
 
 def with_registration(**changes: object) -> bytes:
     found = GOOD.evidence
-    return GOOD.proven(
-        replace(found, registration=replace(found.registration, **changes))  # type: ignore[arg-type]
-    )
+    return GOOD.proven(replace(found, registration=replace(found.registration, **changes)))
 
 
 def under_another_key() -> bytes:
@@ -521,8 +519,7 @@ PROVEN: dict[str, tuple[bytes, Network, int, set[str]]] = {
 # Running the command
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
+class Ran(Struct, frozen=True):
     """How a command ended."""
 
     code: int
@@ -1068,8 +1065,7 @@ def test_45_more_than_the_template_allows(run: Run, tmp_path: Path) -> None:
 # 47 to 56: grants, at a receiver that serves
 
 
-@dataclass(frozen=True, slots=True)
-class Lender:
+class Lender(Struct, frozen=True):
     """A lender that serves, over a log, and a wallet's client."""
 
     town: Lending

@@ -10,13 +10,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from defusedxml import ElementTree
+from msgspec import Struct
 
 from ddtp.errors import DDTPError
 from holder.collect import collect
@@ -143,8 +143,7 @@ MALFORMED: dict[str, tuple[bytes, str, str]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Walked:
+class Walked(Struct, frozen=True):
     """What became of one statement: the lender's contents, and the file attached to them."""
 
     state: str
@@ -152,8 +151,7 @@ class Walked:
     attached: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """Why one file was refused, by the command and when an offer was asked for."""
 
     rule: str
@@ -161,8 +159,7 @@ class Refused:
     of_offer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Town:
+class Town(Struct, frozen=True):
     """What the one town did.
 
     Attributes:

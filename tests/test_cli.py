@@ -16,13 +16,14 @@ import tempfile
 import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
 from itertools import permutations
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import fields
 
 import ddtp
 from ddtp import cli, words
@@ -593,8 +594,7 @@ def test_progress_in_a_log_is_a_line(
 # --- settings -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Shop:
+class Shop(Struct, frozen=True):
     """Settings of a shop."""
 
     port: int = 8440

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from ddtp import words
 from ddtp.errors import DDTPError
@@ -30,18 +30,18 @@ def held(
     items = tuple(map(Item.open, package.leaves))
     files = frozenset(i for i, item in enumerate(items) if item.path[0] == DOCUMENT)
     made = Held(package=package, statement=statement, items=items, documents=files)
-    return replace(made, **changes)  # type: ignore[arg-type]  # the names of its fields
+    return replace(made, **changes)
 
 
 HELD = held()
 
 
 def want(**changes: object) -> Want:
-    return replace(WANT, **changes)  # type: ignore[arg-type]  # the names of its fields
+    return replace(WANT, **changes)
 
 
 def asking(*wanted: Want, **changes: object) -> Request:
-    return replace(REQUEST, wanted=wanted, **changes)  # type: ignore[arg-type]  # the names of its fields
+    return replace(REQUEST, wanted=wanted, **changes)
 
 
 def chosen(wanted: Want, wish: Wish, package: Held = HELD) -> Choice:

@@ -1,10 +1,9 @@
 """The proof that a log signed two trees convicts whoever did, and nobody else."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ddtp import conviction, encoding, entry, merkle, note
 from ddtp.conviction import Conviction

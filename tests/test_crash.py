@@ -12,10 +12,10 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec import Struct, field
 
 from chain.client import RemoteLog
 from chain.governance import Governor
@@ -43,8 +43,7 @@ def _now() -> int:
     return int(time.time())
 
 
-@dataclass(slots=True)
-class World:
+class World(Struct):
     """What was acknowledged, as the clients remember it.
 
     Attributes:

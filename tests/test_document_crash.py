@@ -11,8 +11,9 @@ import hashlib
 import os
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from ddtp.cli import exits
 from demo.bench_documents import CUSTOMER, MIB, WALLET, ask, offer, town, write_document
@@ -25,8 +26,7 @@ LOOK_SECONDS = 0.002
 PLACES = {"provider": ("wallet/vault/partial",), "receiver": ("wallet/vault/outbox", "receiver")}
 
 
-@dataclass(slots=True)
-class Killer:
+class Killer(Struct):
     """Kills by turns a command and the server that it speaks with, at random moments."""
 
     stage: Stage

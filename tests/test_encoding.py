@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import cbor2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from ddtp import encoding
 from ddtp.encoding import Fields, Value, decode_file
@@ -269,8 +269,7 @@ def test_encode_takes_tuples_and_named_bytes() -> None:
     assert encoding.encode((Name(b"a"), (1,))) == encoding.encode([b"a", [1]])
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(Struct, frozen=True):
     number: int
     word: str | None
 

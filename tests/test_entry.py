@@ -1,13 +1,13 @@
 """spec/entry.md: entries of a log, locks, and the signature of a use."""
 
 import hmac
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ddtp import encoding, entry
 from ddtp.encoding import Value

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ddtp import encoding, evidence, merkle, note
 from ddtp.cli import beside
@@ -210,7 +210,7 @@ def with_notes(file: EvidenceFile, place: str, change: Callable[[bytes], bytes])
     found = Evidence.decode(getattr(shown, place))
     status = replace(found.status, checkpoint=change(found.status.checkpoint))
     other = {place: replace(found, status=status).encode()}
-    one = replace(shown, **other)  # type: ignore[arg-type]  # issued or granted
+    one = replace(shown, **other)
     return replace(file, presentation=replace(presentation, packages=(one,)).encode())
 
 

@@ -7,11 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
 
 from holder.consent import Wish
 from receiver import telling
@@ -23,8 +23,7 @@ needs_faketime = pytest.mark.skipif(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(Struct, frozen=True):
     """What is left of a transfer: three exported folders, the network file, the desk's identity."""
 
     opened: Path

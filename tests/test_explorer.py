@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import pytest
+from msgspec import Struct
 
 from chain.explorer import Explorer
 from chain.view import View
@@ -21,8 +21,7 @@ from tests.test_registry import BANK, BANK_KEY, LENDER, LENDER_KEY, granted, iss
 from tests.town import ORIGIN, Town, card_of, open_town
 
 
-@dataclass(slots=True)
-class Page:
+class Page(Struct):
     """A page's program, which calls an explorer."""
 
     session: aiohttp.ClientSession

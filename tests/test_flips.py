@@ -11,11 +11,11 @@ One place in so many is tried; DDTP_FLIPS=1 tries them all.
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from chain.check import check
 from chain.view import View

@@ -1,10 +1,10 @@
 """spec/provider.md, Records: which files of a folder give records, and what is told beside them."""
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ddtp.errors import DDTPError
 from provider.folder import FolderSource

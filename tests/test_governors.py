@@ -3,11 +3,11 @@
 import contextlib
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from msgspec.structs import replace
 
 from chain import amend, governance
 from chain.changes import changes

@@ -4,11 +4,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cddl_verifier import Validator
+from msgspec.structs import replace
 
 from ddtp import cose, encoding, entry, network
 from ddtp.breach import Breach, Leaf

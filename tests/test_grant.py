@@ -1,13 +1,13 @@
 """spec/grant.md: what a holder consents to, and what a grant does not cover."""
 
 import hashlib
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ddtp import encoding, entry
 from ddtp.cose import sign1

@@ -11,11 +11,11 @@ import os
 import random
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from aiohttp import web as aio
+from msgspec import Struct
 
 import provider.operations
 import provider.server
@@ -117,8 +117,7 @@ FORM = "application/x-www-form-urlencoded"
 TAKEN = {(route.method, route.path): route.takes for route in http.ROUTES}
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(Struct, frozen=True):
     """One server: where it listens, and method, path and media type of what it answers."""
 
     port: int
@@ -135,8 +134,7 @@ def routes_of(app: aio.Application) -> tuple[tuple[str, str, str], ...]:
     return tuple((*each, TAKEN.get(each, FORM)) for each in calls)
 
 
-@dataclass(frozen=True, slots=True)
-class Everybody:
+class Everybody(Struct, frozen=True):
     """All servers of a town."""
 
     servers: dict[str, Served]

@@ -6,12 +6,12 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chain import amend, database
 from chain.governance import Governor

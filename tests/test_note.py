@@ -1,13 +1,13 @@
 """spec/note.md: signed notes, checkpoints, cosignatures."""
 
 import base64
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ddtp import note
 from ddtp.errors import MalformedError, SignatureError

@@ -5,10 +5,10 @@ import hashlib
 import io
 import os
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from ddtp import http, possession, web
 from ddtp.errors import DDTPError, Unanswered
@@ -34,8 +34,7 @@ OTHER_KEY = SigningKey(bytes(range(32)))
 SHA256 = hashlib.sha256(FILE_BYTES).hexdigest()
 
 
-@dataclass(frozen=True)
-class Door:
+class Door(Struct, frozen=True):
     """A bank's server, and a wallet's calls to it."""
 
     bank: Bank

@@ -1,13 +1,13 @@
 """spec/package.md: the statement, the file, the dates and the entry that counts."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ddtp import encoding, entry
 from ddtp.cose import sign1

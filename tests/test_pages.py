@@ -1,10 +1,10 @@
 """The base page in a real browser: reflow, languages, no scripts needed, nothing refused."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 from playwright.async_api import Browser
 
 from ddtp import web, words
@@ -28,8 +28,7 @@ TEMPLATE = """
 pytestmark = needs_chromium
 
 
-@dataclass(frozen=True)
-class Room:
+class Room(Struct, frozen=True):
     """Two pages."""
 
     pages: web.Pages

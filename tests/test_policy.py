@@ -1,8 +1,7 @@
 """spec/policy.md: what a receiver accepts."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from ddtp import record
 from ddtp.errors import Outcome

@@ -1,11 +1,11 @@
 """spec/presentation.md: what travels, how it is padded, and that every byte of it counts."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ddtp import encoding, merkle
 from ddtp.encoding import Encodable

@@ -4,11 +4,12 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 from playwright.async_api import Browser
 
 from chain.member import MEMBER_KEY, Membership, log_of
@@ -467,8 +468,7 @@ async def test_a_secret_that_others_can_read_is_refused(bank: Bank) -> None:
 # --- accounts -------------------------------------------------------------------------------
 
 
-@dataclass
-class Clock:
+class Clock(Struct):
     """A clock that a test sets."""
 
     now: int = 1_000

@@ -1,10 +1,10 @@
 """spec/provider.md, Reconciling: every seeded difference is found, and nothing else."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ddtp import entry
 from ddtp.entry import Issued

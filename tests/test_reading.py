@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain import reading
 from chain.log import Log
@@ -36,8 +37,7 @@ async def read(log: Registry, head: Checkpoint, known: Tree = NOTHING) -> list[B
     return [batch async for batch in proven(log, head, known)]
 
 
-@dataclass(slots=True)
-class Liar:
+class Liar(Struct):
     """A log that serves one entry otherwise, and is honest in everything else."""
 
     log: Log

@@ -5,12 +5,13 @@ import hashlib
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain.check import check
 from chain.linking import joined
@@ -41,6 +42,7 @@ from receiver import arrival, cases, rules, telling, templates
 from receiver import home as homes
 from receiver.cases import GRANT_SECONDS, GRANTS_AT_ONCE, Cases
 from receiver.desk import return_code
+from receiver.folder import Folders
 from receiver.home import Home
 from receiver.requests import Asking, Made, id_of, link_of
 from receiver.retention import Gone, Terms
@@ -640,8 +642,7 @@ async def test_an_export_waits_for_a_log_that_does_not_answer(town: Lending) -> 
 # Withdrawal
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
+class Late(Struct, frozen=True):
     """A log that takes so long to append that it is another time when it has."""
 
     log: Any
@@ -808,7 +809,7 @@ async def test_what_another_replica_accepts_meanwhile_is_erased_with_its_grant(
     with pytest.raises(Unanswered):
         await town.home.desk.present(made.id, sent.sealed)
     town.offline.log = real
-    racing = replace(town.home.desk, cases=Racing(town.home.desk.cases))  # type: ignore[arg-type]  # it is one
+    racing = replace(town.home.desk, cases=Racing(town.home.desk.cases))
     retention = replace(town.home.retention, desk=racing)
     signed = await retention.withdraw(made.id, sent.fingerprints[0], key_of(sent.grants[0]))
     assert Erasure.open(signed).erased == ("items",)
@@ -1043,3 +1044,10 @@ async def test_nothing_of_a_withdrawn_case_is_left_but_the_proof(town: Lending) 
     identity = folder.identity()
     await withdraw(town, made.id, sent)
     assert holding(town.home.path, identity.encode()) == []
+
+
+def test_a_folder_is_shown_without_what_opens_it(tmp_path: Path) -> None:
+    folders = Folders(tmp_path, "AGE-SECRET-KEY-1DESK")
+    for shown in (repr(folders), repr(folders.of("case"))):
+        assert str(tmp_path) in shown
+        assert "SECRET" not in shown

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import http, network
 from ddtp.errors import Outcome
@@ -25,8 +26,7 @@ from tests.test_watch import accepted, revoke_package, sweep
 ROOT = Path(__file__).parents[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
+class Ran(Struct, frozen=True):
     code: int
     out: str
     err: str
@@ -36,8 +36,7 @@ class Ran:
         return json.loads(self.out)
 
 
-@dataclass(frozen=True, slots=True)
-class Shell:
+class Shell(Struct, frozen=True):
     """Runs commands with one home."""
 
     home: Path

@@ -11,11 +11,12 @@ import io
 import random
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chain.log import Log
 from chain.server import Front
@@ -56,8 +57,7 @@ WHEN = ("before", "after")
 SECONDS = 20
 
 
-@dataclass(slots=True)
-class Machine:
+class Machine(Struct):
     """A log that stays up, and a lender that does not."""
 
     log: Log

@@ -8,11 +8,12 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import http, network, seal
 from ddtp.cli.logs import JSONLines
@@ -45,8 +46,7 @@ def free_port() -> int:
     return port
 
 
-@dataclass(slots=True)
-class Open:
+class Open(Struct):
     """A lender that serves, and a wallet's client."""
 
     town: Lending

@@ -1,7 +1,6 @@
 """spec/record.md: items, their order in a tree, sections and how complete they are."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -10,6 +9,7 @@ import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ddtp import encoding, merkle, record
 from ddtp.record import CLAIM, DOCUMENT, FILLER, ROW, SECTION, Item, Part, Record, Window

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ddtp import record_type
 from ddtp.encoding import Value
@@ -59,7 +59,7 @@ def with_claim(path: tuple[str, ...], value: Value) -> Record:
 
 
 def with_part(**changes: object) -> Record:
-    part = replace(RECORD.tables["transactions"][0], **changes)  # type: ignore[arg-type]  # the names of its fields
+    part = replace(RECORD.tables["transactions"][0], **changes)
     return replace(RECORD, tables={"transactions": (part,)})
 
 

@@ -15,10 +15,10 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from ddtp.errors import DDTPError
 from holder.collect import collect
@@ -100,8 +100,7 @@ def few(paths: list[Path]) -> Iterator[Path]:
 AS_THEY_ARE = list(few(ANY))
 
 
-@dataclass(frozen=True, slots=True)
-class Walked:
+class Walked(Struct, frozen=True):
     """What became of one file: the lender's contents, and the document attached to them."""
 
     state: str
@@ -109,8 +108,7 @@ class Walked:
     attached: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Town:
+class Town(Struct, frozen=True):
     """What the one town did, by file.
 
     Attributes:

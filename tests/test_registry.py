@@ -5,10 +5,10 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from chain.client import RemoteLog
 from chain.log import Log
@@ -39,8 +39,7 @@ LENDER_KEY = key("lender")
 USE_KEY = key("use")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A registry under test, and the town that it stands in."""
 
     town: Town

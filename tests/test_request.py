@@ -1,12 +1,12 @@
 """spec/request.md: what a receiver asks, and what a wallet checks before it shows it."""
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ddtp.cose import sign1
 from ddtp.encoding import Encodable

@@ -8,10 +8,10 @@ tests/test_log_faults.py, a vault tests/test_wallet_faults.py.
 import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from chain.database import Connection
 from ddtp import entry
@@ -23,8 +23,7 @@ from tests.lending import Lending, entries, opened
 FAULTS = int(os.environ.get("DDTP_FAULTS", "8"))
 
 
-@dataclass(slots=True)
-class Stopping:
+class Stopping(Struct):
     """Counts the steps of a connection and stops it once, at one of them."""
 
     at: int

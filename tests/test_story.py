@@ -19,7 +19,6 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import date
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any, cast
 
 import click
 import pytest
+from msgspec import Struct, field
 
 from ddtp.cli import program
 from ddtp.package import Package
@@ -50,8 +50,7 @@ def by_hand() -> tuple[str, ...]:
 COMMANDS = by_hand()
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
+class Ran(Struct, frozen=True):
     """How a command ended."""
 
     code: int
@@ -59,8 +58,7 @@ class Ran:
     err: str
 
 
-@dataclass(slots=True)
-class Hand:
+class Hand(Struct):
     """Somebody who plays the section.
 
     Attributes:

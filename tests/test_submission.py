@@ -1,13 +1,13 @@
 """spec/submission.md: what members ask a log to append, and the small bodies beside it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ddtp import encoding, entry, submission
 from ddtp.cose import sign1

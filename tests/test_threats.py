@@ -3,11 +3,11 @@
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from chain.audit import Report, audit
 from chain.copy import Copy
@@ -61,7 +61,7 @@ def verdict_of(case: Case) -> tuple[Outcome, str | None]:
 
 def with_shown(transfer: builders.Transfer, shown: Shown, **changes: object) -> Case:
     """Return the case in which this is presented instead."""
-    one = replace(transfer.case.packages[0], shown=shown, **changes)  # type: ignore[arg-type]
+    one = replace(transfer.case.packages[0], shown=shown, **changes)
     return replace(transfer.case, packages=(one,))
 
 

@@ -4,10 +4,11 @@ import asyncio
 import hashlib
 import stat
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import seal
 from ddtp.errors import ConflictError, DDTPError, Outcome, StorageError
@@ -24,8 +25,7 @@ from tests.lending import LETTER, WITH_LETTER, Lending, document_index, opened
 LIMITS = Limits(files=3, total=2**20, free=0)
 
 
-@dataclass(slots=True)
-class Counter:
+class Counter(Struct):
     """One request to upload to."""
 
     town: Lending

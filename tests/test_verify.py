@@ -1,11 +1,11 @@
 """spec/verify.md: each check by itself, the verdict, and what may be done with it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ddtp import entry, evidence, merkle, record
 from ddtp.encoding import Value, encode
@@ -84,19 +84,19 @@ def test_two_packages_of_two_keys_are_verified_together() -> None:
 
 
 def network(**changes: object) -> Network:
-    return replace(builders.NETWORK, **changes)  # type: ignore[arg-type]  # names of its fields
+    return replace(builders.NETWORK, **changes)
 
 
 def provider(**changes: object) -> Network:
     """The network with fields of the provider's row changed."""
     first, *others = builders.MEMBERS
-    changed = replace(first, **changes)  # type: ignore[arg-type]  # names of its fields
+    changed = replace(first, **changes)
     return network(members=(changed, *others))
 
 
 def issue_role(**changes: object) -> tuple[MemberRole, ...]:
     role = MemberRole(role=Role.ISSUE, bases=(), types=(), bounds={})
-    return (replace(role, **changes),)  # type: ignore[arg-type]  # names of its fields
+    return (replace(role, **changes),)
 
 
 def key_row(signer: SigningKey = builders.PROVIDER_KEY, bound: int | None = None) -> MemberKey:
@@ -109,11 +109,11 @@ def in_network(changed: Network) -> Case:
 
 
 def asked(**changes: object) -> Request:
-    return replace(REQUEST, **changes)  # type: ignore[arg-type]  # names of its fields
+    return replace(REQUEST, **changes)
 
 
 def wanting(**changes: object) -> Request:
-    return asked(wanted=(replace(WANT, **changes),))  # type: ignore[arg-type]  # its fields
+    return asked(wanted=(replace(WANT, **changes),))
 
 
 def revoked(made: Made, index: int, reason: int) -> Case:
@@ -175,7 +175,7 @@ def used_otherwise(**changes: object) -> Case:
     signature = entry.sign_use(ORIGIN, made.granted[0], receipt, builders.USE_KEY)
     used = Used(made.granted[0], receipt, signature, entry.NOT_YET)
     [index] = made.log.append(
-        replace(used, **changes),  # type: ignore[arg-type]  # names of its fields
+        replace(used, **changes),
         time=NOW,
     )
     case = replace(case, joined={ORIGIN: made.log.joined()})
@@ -653,7 +653,7 @@ def broken_status(change: Callable[[evidence.Status], evidence.Status]) -> Case:
 def broken_registration(**changes: object) -> Case:
     answer = HONEST.case.packages[0].issued
     assert isinstance(answer, Evidence)
-    registration = replace(answer.registration, **changes)  # type: ignore[arg-type]  # its fields
+    registration = replace(answer.registration, **changes)
     return with_presented(HONEST.case, issued=replace(answer, registration=registration))
 
 
@@ -661,7 +661,7 @@ def unproven_use(**changes: object) -> Case:
     case = in_court(make())
     used = case.packages[0].used
     assert isinstance(used, evidence.Registration)
-    changed = replace(used, **changes)  # type: ignore[arg-type]  # names of its fields
+    changed = replace(used, **changes)
     return with_presented(case, used=changed)
 
 
@@ -858,7 +858,7 @@ def test_verify_8_takes_no_reason_that_does_not_prove(change: dict[str, object])
     [written] = made.log.append(revocation(made, made.issued[0], 1), time=NOW)
     case = read(made, made.issued[0], written)
     proven = case.revocations[made.log.origin][made.issued[0]]
-    false = replace(proven, **change)  # type: ignore[arg-type]  # names of its fields
+    false = replace(proven, **change)
     case = replace(case, revocations={made.log.origin: {made.issued[0]: false}})
     assert [each.reason for each in examine(case).withdrawals] == [None]
     assert failures(case) == {"verify.8": "package.8"}
@@ -1072,6 +1072,16 @@ def test_a_verdict_has_no_truth_value() -> None:
         bool(examine(HONEST.case))
 
 
+def test_a_verdict_shows_its_checks_and_nothing_that_it_examined() -> None:
+    verdict = examine(HONEST.case)
+    shown = repr(verdict)
+    assert all(each.rule in shown for each in verdict.checks)
+    [contents] = (each.items for each in verdict.examined.packages)
+    assert contents
+    assert not [item for item in contents if repr(item.salt) in shown or repr(item.path) in shown]
+    assert "examined" not in shown
+
+
 def test_reasons_and_unknowns_name_each_rule_once() -> None:
     case = replace(stale(), receiver=builders.PROVIDER)
     verdict = examine(case)
@@ -1091,7 +1101,7 @@ def use(made: Made, signed: Fingerprint, **changes: object) -> list[evidence.Reg
         Used(each, signed, entry.sign_use(ORIGIN, each, signed, builders.USE_KEY), 0)
         for each in made.granted
     ]
-    changed = [replace(each, **changes) for each in drafts]  # type: ignore[arg-type]  # its fields
+    changed = [replace(each, **changes) for each in drafts]
     return [made.log.registration(n) for n in made.log.append(*changed, time=NOW)]
 
 
@@ -1165,7 +1175,7 @@ def test_accept_calls_unknown_what_the_log_does_not_prove(
     verdict, receipt = decided(made)
     [used] = use(made, receipt)
     with pytest.raises(Unanswered) as refusal:
-        accept(verdict, receipt, [replace(used, **changes)])  # type: ignore[arg-type]  # its fields
+        accept(verdict, receipt, [replace(used, **changes)])
     assert refusal.value.rule == rule
 
 

@@ -7,12 +7,12 @@ import json
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 import provider.server
 import receiver.server
@@ -583,7 +583,7 @@ async def test_wallet_4_refuses_what_is_no_link_of_a_request(journey: Journey, l
 
 def signed_as(journey: Journey, made: Made, path: Path, **changes: object) -> Path:
     """Write a request that the lender's key signs, with some fields changed."""
-    request = replace(made.request, **changes)  # type: ignore[arg-type]  # the names of its fields
+    request = replace(made.request, **changes)
     path.write_bytes(request.sign(journey.lender.desk.asker.signer))
     return path
 
@@ -1004,7 +1004,7 @@ async def answered(journey: Journey, change: Callable[[Journey, Made, Answer], A
 
 
 def signed_receipt(journey: Journey, answer: Answer, **changes: object) -> bytes:
-    receipt = replace(Receipt.open(answer.receipt), **changes)  # type: ignore[arg-type]  # its fields
+    receipt = replace(Receipt.open(answer.receipt), **changes)
     return receipt.sign(journey.lender.desk.asker.signer)
 
 

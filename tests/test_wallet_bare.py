@@ -4,12 +4,12 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ddtp.errors import LockedError, MalformedError
 from ddtp.record import DOCUMENT, Document, Item

@@ -10,12 +10,13 @@ import signal
 import stat
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import cli, http, seal
 from ddtp.errors import DDTPError, Unanswered
@@ -43,8 +44,7 @@ INTERRUPT = b"\x03"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """How a command ended."""
 
     code: int
@@ -58,8 +58,7 @@ class Done:
         return found
 
 
-@dataclass(slots=True)
-class Shell:
+class Shell(Struct):
     """Runs `ddtp wallet` with the options that unlock one wallet."""
 
     journey: Journey

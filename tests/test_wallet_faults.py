@@ -8,12 +8,13 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 import pytest_asyncio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp.cli import files
 from ddtp.errors import DDTPError, Outcome, StorageError, Unanswered
@@ -54,8 +55,7 @@ def fresh(journey: Journey, home: Path) -> Wallet:
     return opened(journey.town, home)
 
 
-@dataclass(slots=True)
-class Failing:
+class Failing(Struct):
     """Fails one write below a folder: before it, or when all of it is written but its sync."""
 
     folder: Path

@@ -6,12 +6,12 @@ import os
 import re
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from chain.check import BASES, check
 from chain.view import View

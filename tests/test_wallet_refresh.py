@@ -5,11 +5,11 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from chain import quorum
 from chain.anchor import SQLiteAnchors

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
 
 from chain import reading
 from chain.registry import Registry
@@ -36,8 +36,7 @@ async def town(tmp_path: Path) -> AsyncIterator[Lending]:
     begun.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Noting:
+class Noting(Struct, frozen=True):
     """A log that keeps a list of what it was asked."""
 
     log: Registry
@@ -239,8 +238,7 @@ async def test_entries_that_were_not_signed_are_not_believed(town: Lending) -> N
     assert await town.home.retention.sweep() == ()
 
 
-@dataclass(frozen=True, slots=True)
-class Forging:
+class Forging(Struct, frozen=True):
     """A log that changes a byte of the entries that it serves."""
 
     log: Registry

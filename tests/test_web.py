@@ -7,7 +7,6 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +14,7 @@ import pytest
 from aiohttp.web import Request, Response, StreamResponse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from ddtp import web, words
 from ddtp.cli import logs
@@ -39,8 +39,7 @@ SLOW = Route("slow", "GET", "/slow", "", CBOR, 0)
 SECRET = "Chan Tai Man 1234567"
 
 
-@dataclass(frozen=True)
-class Room:
+class Room(Struct, frozen=True):
     """Handlers with one behaviour each."""
 
     folder: Path

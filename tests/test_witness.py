@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from chain import database
 from chain.witness import Witness, WitnessFront

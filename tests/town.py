@@ -17,8 +17,9 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from chain.client import RemoteLog
 from chain.governance import Governor
@@ -36,8 +37,7 @@ ORIGIN = "log.town.example/1"
 PORTS = range(20_000, 32_000)  # below those that systems give to calls
 
 
-@dataclass(slots=True, kw_only=True)
-class Town:
+class Town(Struct, kw_only=True):
     """What the members of a town share.
 
     Attributes:

@@ -13,8 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from chain.log import Log
 from chain.member import Membership
@@ -42,8 +44,7 @@ def free_port() -> int:
             continue
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(Struct):
     """Witnesses in a folder.
 
     Attributes:
@@ -150,8 +151,7 @@ class Watch:
         return [each for each in found if each.origin == origin]
 
 
-@dataclass(slots=True)
-class Trusting:
+class Trusting(Struct):
     """The trust of a log: it follows what a test says."""
 
     network: Network

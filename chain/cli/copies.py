@@ -2,11 +2,11 @@
 
 import os
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from msgspec import Struct
 
 from chain.cli.shared import FOLDER, chain_home, home_of_log, now, pinned_view, run
 from ddtp import cli
@@ -21,8 +21,7 @@ CONVICTION: Final = "{}.ddtpcon"
 BREACH: Final = "{}-{}.ddtpbrc"
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """The log that is read, and the view by which it is judged."""
 
     origin: str

@@ -12,10 +12,11 @@ import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, cast
+
+from msgspec import Struct
 
 from ddtp.cli import files
 from ddtp.errors import MalformedError
@@ -34,8 +35,7 @@ _DEVICES: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Struct, frozen=True):
     """A file beside a package: the last step of its path, its size as listed, and its bytes."""
 
     name: str
@@ -43,8 +43,7 @@ class File:
     open: Callable[[], BinaryIO]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
+class Bundle(Struct, frozen=True, kw_only=True):
     """The bytes of a package file, and what lists the files beside it when they are needed."""
 
     package: bytes

@@ -8,18 +8,18 @@ with `console()`; the options are on every command made with `Command`.
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import click
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp.cli.text import document, safe
 
 _KEY: Final = "ddtp.console"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Console:
+class Console(Struct, frozen=True, kw_only=True):
     """How to speak to whoever called.
 
     Attributes:

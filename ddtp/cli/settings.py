@@ -5,13 +5,14 @@ when nobody says anything. An environment variable DDTP_<ROOM>__<SETTING> goes
 before the file. A name that no field has is refused with the nearest that one has.
 """
 
-import dataclasses
 import tomllib
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
+
+from msgspec import structs
 
 from ddtp.errors import DDTPError
 from ddtp.words import nearest
@@ -53,7 +54,7 @@ def encode(values: object, comments: Mapping[str, str]) -> bytes:
         comments: What each setting is, by its name.
     """
     lines = []
-    for each in dataclasses.fields(cast("Any", values)):
+    for each in structs.fields(cast("Any", values)):
         value = getattr(values, each.name)
         said = f"{each.name} = {_literal(value)}"
         if value is None:

@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Final
 
 from aiohttp import web
+from msgspec import Struct
+from msgspec.structs import asdict
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -25,8 +26,7 @@ FRESH_SECONDS: Final = 5  # anybody may ask whether we are ready, and looking co
 SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Look(Struct, frozen=True, kw_only=True):
     """One thing that a server needs, looked at.
 
     Attributes:
@@ -40,8 +40,7 @@ class Look:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gauge:
+class Gauge(Struct, frozen=True, kw_only=True):
     """One figure as it is now.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Self, cast
+
+from msgspec import Struct
 
 from ddtp import words
 from ddtp.errors import DDTPError, MalformedError, Unanswered
@@ -14,8 +15,7 @@ MOST_BYTES = 16 * 1024
 MOST_DETAIL = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True):
     """One refusal of a call.
 
     Attributes:

@@ -13,7 +13,6 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +23,7 @@ import aiohttp.web_fileresponse
 import aiohttp.web_response
 import aiohttp.web_urldispatcher
 from aiohttp import hdrs, web
+from msgspec import Struct
 
 from ddtp.errors import ConflictError
 from ddtp.http import Route
@@ -78,8 +78,7 @@ def _is_fault(record: logging.LogRecord) -> bool:
 logging.getLogger("aiohttp.server").addFilter(_is_fault)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class Server(Struct, frozen=True, kw_only=True):
     """A server that listens.
 
     Attributes:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
+
+from msgspec import Struct
 
 LANGUAGES = ("en", "zh-Hans", "zh-Hant", "pt")
 
@@ -34,8 +35,7 @@ _CHINESE = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(Struct, frozen=True, kw_only=True):
     """What one broken rule means to a command, a caller and a person.
 
     Attributes:

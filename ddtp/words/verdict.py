@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
+
+from msgspec import Struct
 
 from ddtp import words
 
@@ -34,8 +35,7 @@ _RESULTS: Final = {
 Json = str | int | None | list["Json"] | dict[str, "Json"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckWords:
+class CheckWords(Struct, frozen=True, kw_only=True):
     """One check in words.
 
     Attributes:
@@ -59,8 +59,7 @@ class CheckWords:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupWords:
+class GroupWords(Struct, frozen=True, kw_only=True):
     """One of the six lines that people read, with the checks behind it.
 
     Attributes:
@@ -75,8 +74,7 @@ class GroupWords:
     checks: tuple[CheckWords, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Withdrawn:
+class Withdrawn(Struct, frozen=True, kw_only=True):
     """That a record or a consent was withdrawn, in words.
 
     Attributes:
@@ -105,8 +103,7 @@ class Withdrawn:
         return _words(f"{key}.read", language).format(at=_moment(self.at), why=why)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(Struct, frozen=True, kw_only=True):
     """A whole verdict in one language.
 
     Attributes:

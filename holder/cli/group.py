@@ -3,11 +3,11 @@
 import functools
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from msgspec import Struct
 
 from ddtp.cli import Group
 
@@ -33,8 +33,7 @@ def wallet() -> None:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """What was said about where the wallet is and how it is unlocked."""
 
     home: Path | None

@@ -2,11 +2,11 @@
 """`ddtp wallet`: requests, what is shared in answer, and taking it back."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
 
 from ddtp.cli import console, safe
 from ddtp.errors import DDTPError
@@ -151,8 +151,7 @@ def share(
     return access.run(act)
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """What the holder said on the command line.
 
     Attributes:

@@ -11,11 +11,12 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from ddtp import entry
 from ddtp.entry import Issued
@@ -47,8 +48,7 @@ DAY: Final = 86_400
 MOST_DAYS: Final = 3_650
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Done(Struct, frozen=True, kw_only=True):
     """A row whose package lies in a file.
 
     Attributes:
@@ -63,8 +63,7 @@ class Done:
     before: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offered:
+class Offered(Struct, frozen=True, kw_only=True):
     """A row whose record its customer is offered when he signs in."""
 
     number: int
@@ -72,8 +71,7 @@ class Offered:
     customer: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fine:
+class Fine(Struct, frozen=True, kw_only=True):
     """A row of which a dry run found nothing wrong."""
 
     number: int
@@ -83,8 +81,7 @@ class Fine:
 Outcome = Done | Offered | Fine | Refused
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Desk(Struct, frozen=True, kw_only=True):
     """All that a batch works with.
 
     Attributes:

@@ -8,11 +8,12 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, TextIO
+
+from msgspec import Struct, field
 
 from ddtp.errors import DDTPError, MalformedError
 from provider.sources import record_json
@@ -27,8 +28,7 @@ OF_RECORD: Final = ("type", "title", "documents")
 _NAME: Final = re.compile(r"[a-z_][a-z_.]{0,60}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """One row of a table.
 
     Attributes:
@@ -55,8 +55,7 @@ class Row:
         return f"row:{sha256(self.digest + self.number.to_bytes(8)).hexdigest()}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(Struct, frozen=True, kw_only=True):
     """A row that is not issued, and why; the detail holds no contents."""
 
     number: int
@@ -65,8 +64,7 @@ class Refused:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
+class Defaults(Struct, frozen=True, kw_only=True):
     """What holds for every row that does not say otherwise, by column."""
 
     said: Mapping[str, str] = field(default_factory=dict)

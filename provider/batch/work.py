@@ -13,12 +13,13 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar, cast
+
+from msgspec import Struct
 
 from ddtp import record_type
 from ddtp.cli import beside
@@ -41,8 +42,7 @@ _PIECE: Final = 2**18
 MOST_IN_MEMORY: Final = 2**20  # bytes of documents of which a zip is made at once
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """Where things are.
 
     Attributes:
@@ -54,8 +54,7 @@ class Place:
     types: Path | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class Made(Struct, frozen=True, kw_only=True):
     """A row's tree, bound to whom, and where its documents lie, by their names."""
 
     holder: KeyID
@@ -63,8 +62,7 @@ class Made:
     documents: Mapping[str, Path]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(Struct, frozen=True, kw_only=True):
     """A package to be written into a file, together with its documents.
 
     Attributes:

@@ -157,7 +157,7 @@ def _processes(workers: int) -> "Iterator[Executor]":
 
 def _defaults(given: "Defaults", home: "Home") -> "Defaults":
     """Return what holds for rows that say nothing: as told, else as the settings say."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     chosen = home.settings
     said = {"basis": chosen.basis, "source": chosen.source} | dict(given.said)

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from ddtp.cli import console, exits, files, prompt, safe
 from ddtp.errors import ConflictError, DDTPError, Unanswered
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from provider.home import Home
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """What was said about a package to be made: for whom, into which file, on what terms."""
 
     holder: str | None

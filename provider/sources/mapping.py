@@ -5,16 +5,16 @@ program, and a provider puts more into the folder that its settings name. A tabl
 fits is read by the names of its columns, of which `names.toml` has a list in several languages.
 """
 
-import dataclasses
 import re
 import tomllib
 import unicodedata
 from collections.abc import Mapping as AMapping
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final, Self, cast, get_origin
+
+from msgspec import Struct, field, structs
 
 from ddtp.errors import MalformedError
 from provider.sources import cells
@@ -30,8 +30,7 @@ _NAMES: Final = Path(__file__).parent / "names.toml"
 _PATTERNS: Final = ("number", "holder", "period", "month", "credits", "debits")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mapping:
+class Mapping(Struct, frozen=True, kw_only=True):
     """How one kind of table is read.
 
     Attributes:
@@ -102,7 +101,7 @@ class Mapping:
         """
         try:
             given = tomllib.loads(text)
-            known = {each.name: each.type for each in dataclasses.fields(cls)}
+            known = {each.name: each.type for each in structs.fields(cls)}
             for name, value in given.items():
                 if name not in known:
                     raise ValueError(f"nobody knows {name}")
@@ -116,8 +115,7 @@ class Mapping:
         return {key(name) for names in self.columns.values() for name in names}
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(Struct, frozen=True):
     """What columns are called in the world, and how totals and directions are written."""
 
     columns: AMapping[str, Sequence[str]]

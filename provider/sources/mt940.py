@@ -7,9 +7,11 @@ closed with, are one statement.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ddtp.errors import MalformedError
 from ddtp.record import Record
@@ -40,15 +42,13 @@ _NO_REFERENCE: Final = ("NONREF", "NOTPROVIDED", "")
 _LINE: Final = 65  # characters; a longer text goes on in the next line, in the middle of a word
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(Struct, frozen=True):
     tag: str
     text: str
     line: int
 
 
-@dataclass(slots=True)
-class _Message:
+class _Message(Struct):
     """One message: its fields by tag, but for entries, and its entries with their texts."""
 
     line: int

@@ -6,9 +6,10 @@ records in it, each with the file itself as its document.
 
 import enum
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from ddtp.record import Document, Record
 
@@ -22,8 +23,7 @@ class Unbalanced(enum.Enum):
     TELL = "tell"  # take it, and say in claims what does not add up
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """How a file is read.
 
     Attributes:

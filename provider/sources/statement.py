@@ -6,10 +6,12 @@ Balances, running balances and totals that a file states must be those to which 
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp import record_type
 from ddtp.encoding import Value
@@ -26,8 +28,7 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{0,10})?")
 _UNPRINTED: Final = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
+class Money(Struct, frozen=True):
     """An amount in its currency's smallest unit, negative for a debit, and where it stands."""
 
     currency: str
@@ -39,8 +40,7 @@ class Money:
         return [self.currency, self.minor]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A booked entry: its row, and apart what sums are made of.
 
     Attributes:
@@ -53,8 +53,7 @@ class Entry:
     balance: Money | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
+class Totals(Struct, frozen=True, kw_only=True):
     """What a file says its entries add up to; None where it says nothing."""
 
     credits: Money | None = None
@@ -63,8 +62,7 @@ class Totals:
     where: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Statement(Struct, frozen=True, kw_only=True):
     """What one file says of one account over a span of days.
 
     Attributes:

@@ -11,9 +11,10 @@ import io
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Final
+
+from msgspec import Struct
 
 from ddtp.errors import MalformedError
 from ddtp.record import Record
@@ -34,16 +35,14 @@ _GUARD: Final = re.compile('="([^"]*)"|\'([0-9]+)\'?')
 _CUT_SHORT: Final = re.compile("[0-9 :./年月日-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(Struct, frozen=True):
     """A line of the table: its number in the file, and its cells."""
 
     number: int
     cells: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
+class _Table(Struct, frozen=True):
     """A file taken apart.
 
     Attributes:
@@ -62,8 +61,7 @@ class _Table:
     below: list[_Line]
 
 
-@dataclass(frozen=True, slots=True)
-class _Style:
+class _Style(Struct, frozen=True):
     """How the dates and amounts of a table are written.
 
     Attributes:

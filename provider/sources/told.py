@@ -1,9 +1,11 @@
 """What is told beside a file, in `FILE.toml`, because the file does not say it (rule source.12)."""
 
 import tomllib
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ddtp.errors import MalformedError
 from ddtp.record import Record
@@ -16,8 +18,7 @@ SUFFIX: Final = ".toml"
 _MAX_BYTES: Final = 2**20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(Struct, frozen=True, kw_only=True):
     """What is told of one file; empty where nothing is.
 
     Attributes:

@@ -3,7 +3,6 @@
 It refuses document types and entities, which can read files and grow without end, and depth.
 """
 
-from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Final
 from xml.sax import SAXException, handler  # nosec - only what defusedxml gives is parsed
@@ -11,6 +10,7 @@ from xml.sax.xmlreader import AttributesNSImpl, InputSource, Locator
 
 import defusedxml.sax
 from defusedxml.common import DefusedXmlException
+from msgspec import Struct, field
 
 from ddtp.encoding import kind_of
 from ddtp.errors import MalformedError
@@ -18,8 +18,7 @@ from ddtp.errors import MalformedError
 MAX_DEPTH: Final = 64
 
 
-@dataclass(slots=True)
-class Element:
+class Element(Struct):
     """One element: its name without the namespace, where it began, what is in it."""
 
     name: str

@@ -8,11 +8,12 @@ is no CAMT.053 and has a mapping is read here.
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
+
+from msgspec import Struct
 
 from ddtp import record_type
 from ddtp.encoding import Value
@@ -33,16 +34,14 @@ _UNTIL: Final = "until"  # what is so named in our types is the day after the la
 Texts = Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class Rows(Struct, frozen=True, kw_only=True):
     """Which elements are rows of a table, and where each column is said in them."""
 
     elements: str
     columns: Texts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class XMLMapping:
+class XMLMapping(Struct, frozen=True, kw_only=True):
     """How XML of one kind is read.
 
     A path is names of elements with "/" between them; `name[attribute=value]` asks for one of
@@ -134,8 +133,7 @@ def read(data: bytes, name: str, reading: Reading) -> tuple[Record, ...]:
     return tuple(_Reading(mapping, kind, root, one).record(document) for one in each)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(Struct, frozen=True):
     """One record being read: of which kind, in what file, and from which element."""
 
     mapping: XMLMapping
@@ -272,8 +270,7 @@ def _all(root: Element, top: Element, path: str) -> Iterator[Element]:
     yield from here
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     """One step of a path: an element's name, what an attribute says, and whether it lies deeper."""
 
     name: str

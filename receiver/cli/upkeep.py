@@ -59,7 +59,7 @@ def policy() -> None:
 @HOME
 def policy_show(*, home: Path | None) -> None:
     """Show the policy in force and the templates."""
-    from dataclasses import asdict
+    from msgspec.structs import asdict
 
     from receiver import rules, templates
     from receiver.home import read_settings

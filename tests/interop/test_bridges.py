@@ -5,10 +5,10 @@ scitt-cose knows nothing of ours; a tlog-proof is read here as C2SP describes it
 
 import base64
 import re
-from dataclasses import replace
 
 import pytest
 import scitt_cose
+from msgspec.structs import replace
 
 from chain import bridge
 from ddtp import merkle, note

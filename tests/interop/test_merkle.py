@@ -3,11 +3,11 @@
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import scitt_cose
+from msgspec import Struct
 
 from ddtp import merkle, note
 from ddtp.errors import DDTPError
@@ -224,8 +224,7 @@ BROKEN = {
 }
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One log entry of a sigstore bundle, as far as trees go."""
 
     index: int

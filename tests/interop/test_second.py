@@ -8,11 +8,11 @@ vectors, whole cases among them, what they expect.
 import functools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from chain.check import BASES, Finding, check
 from chain.view import View
@@ -44,7 +44,7 @@ def changed(**fields: object) -> bytes:
     """Return a registered package whose statement differs, signed by the provider."""
     made = honest()
     log = builders.MemoryLog()
-    statement = replace(made.statement, **fields)  # type: ignore[arg-type]  # names of its fields
+    statement = replace(made.statement, **fields)
     package = replace(made.package, statement=statement.sign(builders.PROVIDER_KEY), evidence=None)
     issued = builders.issued_entry(package, statement)
     [index] = log.append(issued, time=ISSUED_AT)

@@ -1,8 +1,9 @@
 """Vectors of asking, allowing, showing and answering."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from ddtp import encoding, entry, note
 from ddtp.encoding import Encodable

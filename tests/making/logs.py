@@ -1,7 +1,8 @@
 """Vectors of what a log sees and signs, and of what convicts it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ddtp import breach, conviction, encoding, entry, merkle, note, status, submission
 from ddtp.breach import Breach
@@ -230,7 +231,7 @@ def of_conviction() -> Iterator[Vector]:
         return vector(name, expect, key=by.key_id.text, data=data)
 
     def of(shown: Conviction, **changes: object) -> bytes:
-        return replace(shown, **changes).encode()  # type: ignore[arg-type]  # names of its fields
+        return replace(shown, **changes).encode()
 
     fields: dict[int, Encodable] = {
         0: "conviction",

@@ -5,7 +5,8 @@ and the lowest that there is to see: a field is missing under a signature that h
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ddtp.cose import sign1
 from ddtp.encoding import Encodable, encode, encode_file
@@ -22,8 +23,7 @@ def known(bad: Mapping[str, Fields]) -> dict[str, Fields]:
     return {name: changes for name, changes in bad.items() if name != UNKNOWN}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Struct, frozen=True, kw_only=True):
     """A kind of message.
 
     Attributes:
@@ -66,8 +66,7 @@ class Message:
         return self.vector(f"{self.name}: cut short", rule, self.pack(self.fields)[:-1])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed(Message):
+class Signed(Message, frozen=True, kw_only=True):
     """A message that somebody signs."""
 
     signer: SigningKey

@@ -1,7 +1,8 @@
 """Vectors of who is who: network statements, member cards, and evidence under a network."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ddtp import encoding, entry, merkle, note
 from ddtp.card import Card

@@ -1,8 +1,9 @@
 """Vectors of a record on its way to its holder: items, types, packages, possession."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from ddtp import encoding, merkle
 from ddtp.encoding import Encodable

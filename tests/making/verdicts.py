@@ -7,10 +7,11 @@ could say; that what builds on such a check is unknown follows from the chapter'
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from ddtp import entry, merkle
 from ddtp.errors import Unanswered
@@ -266,7 +267,7 @@ def _use(made: Made, named: Fingerprint, **changes: object) -> bytes:
     signature = entry.sign_use(ORIGIN, made.granted[0], named, builders.USE_KEY)
     used = entry.Used(made.granted[0], named, signature, entry.NOT_YET)
     [index] = made.log.append(
-        replace(used, **changes),  # type: ignore[arg-type]  # names of its fields
+        replace(used, **changes),
         time=NOW,
     )
     return made.log.registration(index).encode()
