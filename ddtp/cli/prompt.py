@@ -26,7 +26,7 @@ def ask(question: str, option: str) -> str:
     Raises:
         DDTPError: Rule cli.1, there is nobody to ask.
     """
-    _need_somebody(question, option)
+    need_somebody(question, option)
     with _interrupted_at_once():
         click.echo(f"{question}: ", err=True, nl=False)
         return input().strip()
@@ -46,7 +46,7 @@ def passphrase(question: str, file: Path | None) -> str:
     """
     if file is not None:
         return _first_line(file)
-    _need_somebody(question, "--passphrase-file FILE")
+    need_somebody(question, "--passphrase-file FILE")
     return _hidden(f"{question}: ")
 
 
@@ -63,6 +63,16 @@ def new_passphrase(question: str, file: Path | None) -> str:
     if file is None and _hidden(f"{question} (again): ") != chosen:
         raise LockedError("cli.12", "the two were not the same")
     return chosen
+
+
+def need_somebody(question: str, option: str) -> None:
+    """Refuse to ask where nobody sits there to answer.
+
+    Raises:
+        DDTPError: Rule cli.1.
+    """
+    if not console().may_ask:
+        raise DDTPError("cli.1", f"{question}: give {option}")
 
 
 def _hidden(question: str) -> str:
@@ -95,8 +105,3 @@ def _first_line(file: Path) -> str:
         return data.decode().partition("\n")[0].rstrip("\r")
     except UnicodeDecodeError as error:
         raise MalformedError("cli.6", f"{file} is not UTF-8 text") from error
-
-
-def _need_somebody(question: str, option: str) -> None:
-    if not console().may_ask:
-        raise DDTPError("cli.1", f"{question}: give {option}")

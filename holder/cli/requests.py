@@ -200,8 +200,9 @@ async def _consent(found: "Wallet", place: str, said: Said) -> "Transfer":
     if kept.state is not State.ASKED:
         return kept
     language = console().language
-    shown = sheet(met.request, met.member, language, lines.labels(language))
-    shown += more(found.excesses(met.request), language)
+    beyond = more(found.excesses(met.request), language)
+    _check_answers(met, said)
+    shown = sheet(met.request, met.member, language, lines.labels(language)) + beyond
     console().notice(lines.sheet_text(shown))
     packages: Iterable[Held] = found.answering(_types(met.request))
     if said.chosen:
@@ -210,7 +211,8 @@ async def _consent(found: "Wallet", place: str, said: Said) -> "Transfer":
     plan = consent.choose(pairs, said.wish)
     consent.check_foreseen(plan, met.data, found.network(), found.clock())
     console().notice(lines.plan_text(plan, language))
-    _compare(met, said.code, yes=said.yes)
+    if said.code is None and not met.pinned:
+        _compare(met)
     abroad = met.request.abroad is not None and (said.abroad or _agreed_abroad(met, plan))
     if met.request.abroad is not None and not abroad:
         return history.decline(found, kept)
@@ -228,8 +230,7 @@ def _agreed_abroad(met: "Met", plan: "Sequence[Choice]") -> bool:
     names = lines.categories(plan, language)
     said = sheet.abroad(met.request, met.member, names, language)
     console().notice(lines.sheet_text(said))
-    question = console().say("wallet.agree_abroad", place=safe(met.request.abroad or ""))
-    return prompt.confirm(question, "--agree-abroad")
+    return prompt.confirm(_question_abroad(met), "--agree-abroad")
 
 
 @wallet.command("log")
@@ -329,19 +330,37 @@ async def _meet(found: "Wallet", place: str, *, offline: bool = False) -> "Met":
         raise
 
 
-def _compare(met: "Met", code: str | None, *, yes: bool) -> None:
-    """Have the code compared where nothing pinned the request."""
+def _check_answers(met: "Met", said: Said) -> None:
+    """Refuse, before anything is shown, a wrong code and what nobody is there to be asked.
+
+    Raises:
+        DDTPError: wallet.12, the code; cli.1, an option is missing.
+    """
+    from ddtp.cli import prompt
     from holder import meeting
 
-    if code is not None:
-        meeting.check_code(met, code)
+    if said.code is not None:
+        meeting.check_code(met, said.code)
+    elif not met.pinned and said.yes:
+        raise DDTPError("cli.1", "which code the receiver shows: give --code DIGITS")
     elif not met.pinned:
-        if yes:
-            raise DDTPError("cli.1", "which code the receiver shows: give --code DIGITS")
-        from ddtp.cli import prompt
+        prompt.need_somebody("which code the receiver shows", "--code DIGITS")
+    if met.request.abroad is not None and not said.abroad:
+        prompt.need_somebody(_question_abroad(met), "--agree-abroad")
+    if not said.yes:
+        prompt.need_somebody(console().say("wallet.share"), "--yes")
 
-        if not prompt.confirm(console().say("wallet.code_shown", code=met.code), "--code DIGITS"):
-            raise DDTPError("wallet.12", "the receiver does not show it")
+
+def _compare(met: "Met") -> None:
+    """Have a person compare the code of a request that nothing pinned."""
+    from ddtp.cli import prompt
+
+    if not prompt.confirm(console().say("wallet.code_shown", code=met.code), "--code DIGITS"):
+        raise DDTPError("wallet.12", "the receiver does not show it")
+
+
+def _question_abroad(met: "Met") -> str:
+    return console().say("wallet.agree_abroad", place=safe(met.request.abroad or ""))
 
 
 def _types(request: "Request") -> list[str]:
