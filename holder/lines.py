@@ -8,12 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from time import localtime, strftime
 from typing import Final
 
 from ddtp import record_type, words
 from ddtp.cli import safe
 from ddtp.encoding import Value
-from ddtp.errors import DDTPError
+from ddtp.errors import DDTPError, Outcome
 from ddtp.record import CLAIM, DOCUMENT, ROW, SECTION, Item, Path, document_of
 from ddtp.record_type import RecordType
 from ddtp.words.verdict import Withdrawn
@@ -59,6 +60,8 @@ def package_line(identity: str, row: Row, language: str, names: Mapping[str, str
     """Return one line on a package; names are those of members by their ids."""
     issuer = str(row.get("issuer", ""))
     kind, state = _said_of(str(row.get("type")), state_of(row), language)
+    if "{at}" in state:
+        state = state.replace("{at}", _moment(_number(row, "checked_at")))
     columns = (
         identity[:SHORT],
         kind,
@@ -97,8 +100,14 @@ def withdrawal_text(row: Row, language: str) -> str:
 
 @cache
 def _said_of(kind: str, outcome: str, language: str) -> tuple[str, str]:
-    """Return what a type and a state are called: few among ten thousand lines."""
-    return labels(language)(kind, ()), words.say(f"wallet.{outcome}", language)
+    """Return what a type and a state are called, the latter with {at} where a time belongs.
+
+    They are few among ten thousand lines.
+    """
+    state = words.say(f"wallet.{outcome}", language)
+    if outcome == Outcome.VERIFIED.value:  # the others do not pass by themselves
+        state = words.say("wallet.when_checked", language, state=state, at="{at}")
+    return labels(language)(kind, ()), state
 
 
 def package_fields(identity: str, row: Row) -> dict[str, object]:
@@ -332,7 +341,13 @@ def _number(row: Row, name: str) -> int:
 
 
 def _moment(time: int) -> str:
-    return datetime.fromtimestamp(time, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    return _minute(time // 60)
+
+
+@cache
+def _minute(minute: int) -> str:
+    """Return a minute as it is called here; records checked together share it."""
+    return strftime("%Y-%m-%d %H:%M", localtime(60 * minute))
 
 
 def _wrapped(text: str, room: int) -> list[str]:

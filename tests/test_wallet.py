@@ -401,6 +401,8 @@ async def test_a_wallet_says_that_a_package_was_replaced(journey: Journey) -> No
     )
     newer = await collect(journey.wallet, link, ignore)
     assert newer.verdict.outcome is Outcome.VERIFIED
+    unaware = lines.package_line(arrived.id, {**arrived.row, "checked_at": 0}, "en", {})
+    assert "in force (checked 19" in unaware
     async with asyncio.timeout(10):
         while (await check(journey.wallet, arrived.id)).row["withdrawn"] is None:  # noqa: ASYNC110 - the outbox works by itself
             await asyncio.sleep(0.02)
