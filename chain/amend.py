@@ -49,6 +49,32 @@ def admit(known: Network, cards: Sequence[Card]) -> Network:
     return wanted
 
 
+def holds(known: Network, card: Card) -> bool:
+    """Return whether a network has all that a card brings, as the card brings it."""
+    return (
+        card.member in known.members
+        and (card.log is None or card.log in known.logs)
+        and (card.witness is None or card.witness in known.witnesses)
+    )
+
+
+def check_newer(versions: Sequence[Network], card: Card) -> None:
+    """Refuse a card whose row was in force once and has been changed since.
+
+    Args:
+        versions: Of the network, as far as they are known, the newest last.
+
+    Raises:
+        ConflictError: trust.15.
+    """
+    newest = versions[-1]
+    for known in reversed(versions[:-1]):
+        old_member = card.member in known.members and card.member not in newest.members
+        old_witness = card.witness in known.witnesses and card.witness not in newest.witnesses
+        if old_member or old_witness:
+            raise ConflictError("trust.15", f"{card.member.id}, as in version {known.version}")
+
+
 def check_card(card: Card) -> None:
     """Refuse a card that a network should not take as it is.
 

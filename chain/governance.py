@@ -107,6 +107,14 @@ class Governor(Struct, frozen=True):
             raise TrustError("trust.2", f"{key.key_id.text} governs nothing in {NETWORK}")
         return cls(home, key, statements, newest, draft)
 
+    def check_newer(self, card: Card) -> None:
+        """Refuse a card whose row was in force once and has been changed since.
+
+        Raises:
+            ConflictError: trust.15.
+        """
+        amend.check_newer([Network.decode(each.body) for each in self.statements], card)
+
     def admit(self, cards: Sequence[Card], now: int) -> "Governor":
         """Propose the next version, in which these members are admitted or changed.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from chain.governance import NETWORK
 from chain.witness_home import STORE
@@ -81,6 +82,57 @@ def test_signing_shows_what_changes_and_asks(run: Run, tmp_path: Path) -> None:
     asked = run("trust", "sign", "gov1/draft.ddtpnet", "--home", "gov2")
     assert (asked.code, f"new governor {second}" in asked.err) == (2, True)
     assert (tmp_path / "gov1" / "draft.ddtpnet").read_bytes() == before
+
+
+def test_the_same_card_again_is_said_to_change_nothing(run: Run, gov: Path) -> None:
+    again = run("trust", "admit", "bank.ddtpcard", "--home", gov)
+    assert (again.code, newest(gov).version) == (0, 2)
+    assert f"{BANK.member.id} is in the network already" in again.err
+    assert "Nothing has changed, and no version was made." in again.out
+    told = run("--json", "trust", "admit", "bank.ddtpcard", "--home", gov)
+    assert (told.json["changed"], told.json["version"]) == (False, 2)
+
+
+def test_a_card_that_is_in_already_goes_with_one_that_is_new(run: Run, gov: Path) -> None:
+    lender = card_of("did:web:lender.example", key("lender"), [Role.RECEIVE])
+    Path("lender.ddtpcard").write_bytes(lender.sign(key("lender")))
+    both = run(
+        "--json", "trust", "admit", "bank.ddtpcard", "lender.ddtpcard", "--home", gov, "--yes"
+    )
+    assert (both.code, both.json["changed"], newest(gov).version) == (0, True, 3)
+    assert "is in the network already" in both.err
+
+
+def test_trust_15_an_older_card_undoes_nothing(run: Run, gov: Path) -> None:
+    moved = replace(BANK, member=replace(BANK.member, endpoint="https://new.bank.example"))
+    Path("moved.ddtpcard").write_bytes(moved.sign(key("bank")))
+    assert run("trust", "admit", "moved.ddtpcard", "--home", gov, "--yes").code == 0
+    older = run("trust", "admit", "bank.ddtpcard", "--home", gov)
+    assert (older.code, newest(gov).version) == (6, 3)
+    assert "version 2" in older.err
+    assert "(card-older-than-its-row)" in older.err
+    wanted = run("trust", "admit", "bank.ddtpcard", "--again", "--home", gov, "--yes")
+    assert (wanted.code, newest(gov).version) == (0, 4)
+    assert newest(gov).member(BANK.member.id).endpoint == BANK.member.endpoint
+
+
+def test_trust_15_nor_does_the_older_card_of_a_witness(run: Run, gov: Path) -> None:
+    cards = [witness_card(n) for n in range(4)]
+    for n, card in enumerate(cards):
+        Path(f"w{n}").write_bytes(card.sign(key(f"operator {n}")))
+    assert run("trust", "admit", "w0", "w1", "w2", "w3", "--home", gov, "--yes").code == 0
+    assert cards[0].witness is not None
+    moved = replace(cards[0], witness=replace(cards[0].witness, url="https://new.w0.example"))
+    Path("moved").write_bytes(moved.sign(key("operator 0")))
+    assert run("trust", "admit", "moved", "--home", gov, "--yes").code == 0
+    older = run("trust", "admit", "w0", "--home", gov, "--yes")
+    assert (older.code, newest(gov).version) == (6, 4)
+
+
+def test_a_change_that_changes_nothing_says_so(run: Run, gov: Path) -> None:
+    told = run("trust", "anchor", "--none", "--home", gov, "--yes")
+    assert (told.code, newest(gov).version) == (0, 2)
+    assert "Nothing has changed" in told.out
 
 
 def test_a_suspension_names_what_it_ends(run: Run, gov: Path) -> None:

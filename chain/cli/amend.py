@@ -22,8 +22,9 @@ sizes_ = click.option(
 @trust.command(epilog="\b\nExample: ddtp trust admit bank/card.ddtpcard --home gov")
 @home_of_governor
 @click.argument("cards", nargs=-1, required=True, type=FILE)
+@click.option("--again", is_flag=True, help="A member wants its row as an earlier version had it.")
 @click.option("--yes", is_flag=True, help="The fingerprints were confirmed; do not ask.")
-def admit(home: Path | None, cards: tuple[Path, ...], *, yes: bool) -> None:
+def admit(home: Path | None, cards: tuple[Path, ...], *, again: bool, yes: bool) -> None:
     """Admit members by their cards, or change their rows, after showing what each asks for.
 
     The first four witnesses of a network are admitted together.
@@ -40,7 +41,14 @@ def admit(home: Path | None, cards: tuple[Path, ...], *, yes: bool) -> None:
     opened = [read_card(path) for path in cards]
     for path, card in zip(cards, opened, strict=True):
         amend.check_card(card)
+        if not again:
+            governor.check_newer(card)
         console().notice(wording.card_in_words(card, Fingerprint.of(path.read_bytes()).text))
+        if amend.holds(governor.network, card):
+            console().notice("  " + console().say("trust.held", id=safe(card.member.id)))
+    if all(amend.holds(governor.network, card) for card in opened):
+        tell(governor, changed=False)
+        return
     known = {member.id for member in governor.network.members}
     if known & {card.member.id for card in opened}:
         for line in changes(governor.network, amend.admit(governor.network, opened)):

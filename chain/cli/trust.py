@@ -173,11 +173,11 @@ def show_network(home: Path | None, file: Path | None, *, history: bool) -> None
     console().result({**wording.network_fields(newest), "history": told}, "\n".join(lines))
 
 
-def tell(governor: "Governor") -> None:
-    """Print what became of a change: published, or waiting for signatures."""
+def tell(governor: "Governor", *, changed: bool = True) -> None:
+    """Print what became of a change: published, waiting for signatures, or none at all."""
     from chain.governance import DRAFT, NETWORK
 
-    draft = governor.draft
+    draft = governor.draft if changed else None
     newest = governor.network if draft is None else draft
     file = governor.home / (NETWORK if draft is None else DRAFT)
     fields: dict[str, object] = {
@@ -186,8 +186,12 @@ def tell(governor: "Governor") -> None:
         "network": newest.name.text,
         "version": newest.version,
         "published": draft is None,
+        "changed": changed,
     }
-    console().result(fields, f"{file}\n  {newest.name.text}, version {newest.version}")
+    text = f"{file}\n  {newest.name.text}, version {newest.version}"
+    if not changed:
+        text += "\n  " + console().say("trust.unchanged")
+    console().result(fields, text)
     if draft is not None:
         console().notice(
             f"It is a draft: {newest.threshold} governors sign it, one after the other. Next: "
@@ -211,11 +215,12 @@ def propose(
     governor = Governor.open(trust_home(home))
     wanted = change(governor.network)
     amend.check_operators(wanted)
+    changed = renewed or wanted != governor.network
     if wanted != governor.network:
         _tell_changes(governor.network, wanted)
         if not yes and not prompt.confirm("Shall this be the next version?"):
             raise DDTPError("trust.5", "nothing was written")
-    tell(governor.propose(change, now(), renewed=renewed))
+    tell(governor.propose(change, now(), renewed=renewed), changed=changed)
 
 
 def trust_home(given: Path | None) -> Path:
