@@ -17,6 +17,7 @@ from typing import BinaryIO, Final, cast
 from msgspec import Struct
 from msgspec.structs import replace
 
+from chain.case import package_case, records_case
 from chain.view import View
 from ddtp import (
     encoding,
@@ -142,7 +143,7 @@ async def _check_package(
     listed = {index: opened.leaves[index] for index in opened.documents}
     found = await asyncio.to_thread(_beside, bundle, _documents(listed))
     as_of = _status_time(opened) if at == "evidence" else _time(at)
-    verdict = verify.examine(await view.package_case(opened, found, policy, as_of=as_of))
+    verdict = verify.examine(await package_case(view, opened, found, policy, as_of=as_of))
     return _examined(path, "package", verdict)
 
 
@@ -181,7 +182,7 @@ async def _check_presentation(
         {index: held[sha256] for index, sha256 in each.documents if sha256 in held}
         for each in shown
     ]
-    case = await view.records_case(shown, documents, policy, as_of=_time(at))
+    case = await records_case(view, shown, documents, policy, as_of=_time(at))
     return _examined(path, "presentation", verify.examine(case))
 
 

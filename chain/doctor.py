@@ -15,7 +15,8 @@ from typing import Final
 from msgspec import Struct
 
 from chain import database
-from chain.view import NETWORK_FILE, View
+from chain.pinned import NETWORK_FILE
+from chain.view import View
 from ddtp import entry, network
 from ddtp.errors import DDTPError, Unanswered
 from ddtp.policy import SKEW_SECONDS

@@ -17,7 +17,8 @@ from msgspec import Struct
 
 from chain.governance import write_card
 from chain.log import STATUS_SECONDS, Log
-from chain.view import NETWORK_FILE, View
+from chain.pinned import NETWORK_FILE, pin
+from chain.view import View
 from ddtp import note
 from ddtp.card import Card
 from ddtp.cli import files, keyfile, settings
@@ -125,7 +126,7 @@ class Home(Struct, frozen=True):
         for name in (MEMBER_KEY, LOG_KEY):
             keyfile.ensure(path / name)
         if not (path / VIEW / NETWORK_FILE).exists():
-            View.create(path / VIEW, network_file, chosen.network_source)
+            pin(path / VIEW, network_file, chosen.network_source)
         member = keyfile.read(path / MEMBER_KEY)
         card = _card(path, chosen, names, jurisdiction, member)
         write_card(path / CARD, card, member)

@@ -55,7 +55,9 @@ class Joining(Struct, frozen=True, kw_only=True):
 
     def where(self) -> str:
         """Return where newer network files will be found."""
-        return self.source or str(self.network_file.resolve())
+        from chain.pinned import remembered
+
+        return remembered(self.source or str(self.network_file))
 
 
 def joins(*, port: int, jurisdiction: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from chain.governance import write_card
-from chain.view import View
+from chain.pinned import pin
 from ddtp.card import Card
 from ddtp.cli import keyfile
 from ddtp.errors import DDTPError
@@ -72,7 +72,7 @@ def found(
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.chmod(0o700)
     keyfile.ensure(path / MEMBER_KEY)
-    View.create(path / VIEW, network_file, source)
+    pin(path / VIEW, network_file, source)
     signer = keyfile.read(path / MEMBER_KEY)
     member = Member(
         id=asked.member,

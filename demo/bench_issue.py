@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from chain.database import Connection, open_database
 from chain.log import Log
+from chain.pinned import pin
 from chain.store import Store as LogStore
 from chain.view import View
 from ddtp import encoding
@@ -107,7 +108,7 @@ async def _provider(folder: Path) -> AsyncIterator[tuple[Provider, Store]]:
     log = Log.open(
         folder / "log", origin=sample.ORIGIN, signer=sample.key("log"), trust=trust, clock=clock
     )
-    View.create(folder / "view", trust.network_file, "")
+    pin(folder / "view", trust.network_file, "")
     view = View(folder / "view", reach=lambda _network, _origin: log, clock=clock)
     store = Store(folder / "provider.sqlite")
     issuer = Issuer(

@@ -17,6 +17,7 @@ from typing import BinaryIO, Final, cast
 from msgspec import Struct
 from msgspec.structs import replace
 
+from chain.case import package_case
 from chain.view import View
 from ddtp import http, verify
 from ddtp.cli import beside
@@ -169,7 +170,7 @@ async def examine(
         for index, document in _listed(package, items).items()
         if wallet.vault.holds("documents", document.sha256)
     }
-    case = await view.package_case(package, found, wallet.policy, strictly=strictly)
+    case = await package_case(view, package, found, wallet.policy, strictly=strictly)
     issued = case.packages[0].issued
     if strictly and isinstance(issued, Unanswered):
         raise issued

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from chain.pinned import pin
 from chain.registry import Registry
 from chain.view import View
 from ddtp import http, purpose, seal
@@ -311,7 +312,7 @@ def create(
     # What an interrupted init left behind is nobody's.
     shutil.rmtree(home / "network", ignore_errors=True)
     (home / "network").mkdir(mode=0o700)
-    View.create(home / "network", network_file, source)
+    pin(home / "network", network_file, source)
     text = (
         "# Settings of this wallet.\n"
         "# Where the vault is: a folder of age files, on any disk or memory stick.\n"

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from chain.case import presentation_case
 from chain.view import View
 from ddtp import entry, keys, network, seal
 from ddtp.entry import Granted, Used
@@ -252,7 +253,8 @@ class Desk(Struct, frozen=True, kw_only=True):
             [await self._registered(came, each) for each in came.presentation.packages]
         )
         documents = await asyncio.to_thread(self._documents, came)
-        case = await self.view.presentation_case(
+        case = await presentation_case(
+            self.view,
             replace(came.presentation, packages=packages),
             came.signed,
             self.asker.member,

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from chain.log import Log
 from chain.member import Membership
+from chain.pinned import pin
 from chain.registry import Reach, Registry
 from chain.view import View
 from ddtp import entry, seal
@@ -241,7 +242,7 @@ async def open_log(folder: Path, clock: Clock) -> Log:
         (folder / name).mkdir(exist_ok=True)
     source = folder / "network.ddtpnet"
     if not (folder / "registry" / "view" / "network.ddtpnet").exists():
-        View.create(folder / "registry" / "view", source.read_bytes(), str(source))
+        pin(folder / "registry" / "view", source.read_bytes(), str(source))
     trust = View(folder / "registry" / "view", reach=nobody, clock=clock)
     return Log.open(folder / "registry", origin=ORIGIN, signer=LOG_KEY, trust=trust, clock=clock)
 

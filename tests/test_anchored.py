@@ -20,6 +20,7 @@ from chain import amend
 from chain.anchor import AnchorStore, LogName, SQLiteAnchors
 from chain.anchored import find
 from chain.anchoring import Anchoring
+from chain.case import package_case
 from chain.check import check
 from chain.governance import Governor
 from chain.linking import joined
@@ -245,7 +246,7 @@ class Package(Struct):
     ) -> Verdict:
         await view.refresh()
         carried = replace(self.package, evidence=(told or self.risen).encode())
-        return examine(await view.package_case(carried, {}, policy))
+        return examine(await package_case(view, carried, {}, policy))
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from chain.check import check
+from chain.pinned import pin
 from chain.view import View
 from ddtp import cli, cose, encoding, entry, http, labels, note, seal, words
 from ddtp import package as packages
@@ -626,7 +627,7 @@ def view(tmp_path: Path) -> Iterator[View]:
     """Return what `ddtp verify --offline` asks, pinned to the network."""
     folder = tmp_path / "view"
     folder.mkdir()
-    View.create(folder, network_file(tmp_path).read_bytes(), "")
+    pin(folder, network_file(tmp_path).read_bytes(), "")
 
     def nobody(_: Network, origin: str) -> Any:
         raise AssertionError(f"{origin} was asked")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from chain.case import package_case
 from ddtp.errors import Outcome, Unanswered
 from ddtp.keys import SigningKey
 from ddtp.package import Package
@@ -190,7 +191,7 @@ async def test_each_row_becomes_a_verified_package(bank: Bank) -> None:
         package = Package.decode(archive.read("00000001.ddtp"))
         assert archive.read("s.pdf") == FILE_BYTES
     described = {package.documents[0]: Found(size=len(FILE_BYTES), sha256=sha256_of(FILE_BYTES))}
-    case = await bank.home.view.package_case(package, described, Policy())
+    case = await package_case(bank.home.view, package, described, Policy())
     assert examine(case).outcome is Outcome.VERIFIED
 
 

@@ -20,6 +20,7 @@ from msgspec import Struct, field
 from chain.client import RemoteLog
 from chain.governance import Governor
 from chain.home import Home, Settings
+from chain.pinned import pin
 from chain.view import View
 from ddtp import entry
 from ddtp.entry import Entry, Granted
@@ -172,7 +173,7 @@ def _found(folder: Path, port: int) -> tuple[Path, Path]:
 async def test_nothing_acknowledged_is_lost_when_the_log_is_killed(tmp_path: Path) -> None:
     home, network_file = _found(tmp_path, _free_port())
     (tmp_path / "view").mkdir()
-    View.create(tmp_path / "view", network_file.read_bytes(), str(network_file))
+    pin(tmp_path / "view", network_file.read_bytes(), str(network_file))
     moments = random.Random(os.environ.get("DDTP_SEED", "a fixed seed"))  # noqa: S311 - no secret
     async with Client() as client:
         view = View(

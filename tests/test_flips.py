@@ -18,6 +18,7 @@ import pytest
 from msgspec.structs import replace
 
 from chain.check import check
+from chain.pinned import pin
 from chain.view import View
 from ddtp import seal
 from ddtp.errors import Outcome
@@ -74,7 +75,7 @@ def viewed(folder: Path, network: Network) -> Iterator[View]:
         raise AssertionError(f"{origin} was asked")
 
     folder.mkdir()
-    View.create(folder, encode_file([signed(network)]), "")
+    pin(folder, encode_file([signed(network)]), "")
     opened = View(folder, reach=nobody, clock=lambda: builders.NOW, offline=True)
     yield opened
     opened.close()

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from chain import amend, governance
 from chain.changes import changes
 from chain.governance import DRAFT, KEY, NETWORK, Governor
+from chain.pinned import pin
 from chain.view import View
 from ddtp import network
 from ddtp.cli import files, keyfile
@@ -221,7 +222,7 @@ class Reader:
         self.source = folder / "served.ddtpnet"
         self.serve(board.statements)
         pinned = network.encode_file(board.statements[:1])
-        View.create(folder, pinned, str(self.source))
+        pin(folder, pinned, str(self.source))
         self.view = View(folder, reach=_nobody, clock=lambda: self.now)
 
     def serve(self, statements: tuple[Statement, ...]) -> None:

@@ -22,6 +22,7 @@ from chain.client import RemoteLog
 from chain.copy import Copy
 from chain.home import LOG
 from chain.kept import KeptLog
+from chain.pinned import pin
 from chain.store import open_reads
 from chain.view import View
 from ddtp import entry
@@ -85,7 +86,7 @@ async def test_log_13_a_write_that_fails_loses_nothing(
 ) -> None:
     home, network_file = _found(tmp_path, _free_port())
     (tmp_path / "view").mkdir()
-    View.create(tmp_path / "view", network_file.read_bytes(), str(network_file))
+    pin(tmp_path / "view", network_file.read_bytes(), str(network_file))
     async with Client() as client:
         view = View(
             tmp_path / "view",

@@ -154,7 +154,7 @@ async def test_a_mirror_does_not_go_on_with_a_log_that_broke_a_rule(town: Town) 
     log = honest()
     copy = Copy.open(town.folder / "evil", MEMORY, herds=True)
     mirror = Mirror(copy, Served(log), town.view("me"))
-    mirror.view._network = NETWORK
+    mirror.view._pinned._newest = NETWORK
     assert (await mirror.look()).good
     before = await mirror.shown.checkpoint()
     log.append(grant("late"), use(1, "another"), time=NOW + 1)

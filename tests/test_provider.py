@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from playwright.async_api import Browser
 
+from chain.case import package_case
 from chain.member import MEMBER_KEY, Membership, log_of
 from ddtp import entry, record_type, verify, web, words
 from ddtp.encoding import Value
@@ -199,7 +200,7 @@ async def test_a_package_is_registered_and_verifies(bank: Bank) -> None:
     (index,) = package.documents
     document = found.record.documents[0]
     files = {index: Found(size=document.size, sha256=document.sha256)}
-    verdict = verify.examine(await view.package_case(package, files, Policy()))
+    verdict = verify.examine(await package_case(view, package, files, Policy()))
     assert verdict.outcome is Outcome.VERIFIED
     assert bank.home.provider.document(document.sha256).read_bytes() == FILE_BYTES
 
@@ -304,7 +305,7 @@ async def test_a_revoked_package_verifies_no_more(bank: Bank) -> None:
     assert revoked.reason == 1
     view = bank.town.view("reader")
     await view.refresh()
-    case = await view.package_case(replace(package, evidence=None), {}, Policy())
+    case = await package_case(view, replace(package, evidence=None), {}, Policy())
     assert verify.examine(case).outcome is Outcome.NOT_VERIFIED
 
 

@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from chain.case import package_case
 from chain.member import CARD, Membership
 from ddtp import entry, http, possession, verify
 from ddtp.errors import Outcome, Unanswered
@@ -142,5 +143,5 @@ async def test_a_provider_that_is_killed_loses_nothing_and_issues_nothing_twice(
         digest = hashlib.sha256(FILE_BYTES).digest()
         for package in packages[:3]:
             files = {n: Found(size=len(FILE_BYTES), sha256=digest) for n in package.documents}
-            verdict = verify.examine(await view.package_case(package, files, Policy()))
+            verdict = verify.examine(await package_case(view, package, files, Policy()))
             assert verdict.outcome is Outcome.VERIFIED

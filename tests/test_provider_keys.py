@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from chain import amend
+from chain.case import package_case
 from chain.governance import Governor
 from chain.home import read_card
 from ddtp import entry
@@ -67,7 +68,7 @@ def signer_of(package: Package) -> KeyID:
 
 
 async def outcome(bank: Bank, package: Package) -> Outcome:
-    return examine(await bank.home.view.package_case(package, {}, Policy())).outcome
+    return examine(await package_case(bank.home.view, package, {}, Policy())).outcome
 
 
 async def test_the_new_key_signs_when_the_network_has_it(bank: Bank) -> None:

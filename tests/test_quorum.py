@@ -14,7 +14,9 @@ import pytest
 from msgspec.structs import replace
 
 from chain import quorum
+from chain.case import package_case
 from chain.log import WITNESSED, Log
+from chain.pinned import pin
 from chain.quorum import witnesses_of
 from chain.view import View
 from chain.witness_home import STORE
@@ -296,11 +298,11 @@ async def test_a_policy_that_asks_for_witnesses_gets_them_or_cannot_check(
     policy = Policy(level=Level.WITNESSED)
     async with running(watch, tmp_path) as (made, log):
         (tmp_path / "view").mkdir()
-        View.create(tmp_path / "view", watch.network_file, "")
+        pin(tmp_path / "view", watch.network_file, "")
         view = View(tmp_path / "view", reach=lambda _, __: log, clock=lambda: int(time.time()))
 
         async def outcome(package: Package) -> Outcome:
-            return examine(await view.package_case(package, {}, policy)).outcome
+            return examine(await package_case(view, package, {}, policy)).outcome
 
         first = await made.register(view, "first")
         assert await outcome(first) is Outcome.VERIFIED
@@ -320,7 +322,7 @@ async def test_what_witnesses_saw_holds_while_a_log_serves_what_they_have_not(
     made = Running(watch, tmp_path)
     log = await made.open()
     (tmp_path / "view").mkdir()
-    View.create(tmp_path / "view", watch.network_file, "")
+    pin(tmp_path / "view", watch.network_file, "")
     view = View(tmp_path / "view", reach=lambda _, __: log, clock=lambda: int(time.time()))
     package = await made.register(view, "first")
     await asyncio.to_thread(log.close)
@@ -330,7 +332,7 @@ async def test_what_witnesses_saw_holds_while_a_log_serves_what_they_have_not(
     log = await made.open()
     served = await log.evidence(package_index(package))
     assert made.level(served) is Level.SIGNED
-    case = await view.package_case(package, {}, Policy(level=Level.WITNESSED))
+    case = await package_case(view, package, {}, Policy(level=Level.WITNESSED))
     assert examine(case).outcome is Outcome.VERIFIED
     view.close()
     await asyncio.to_thread(log.close)

@@ -7,6 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from chain.case import package_case
 from ddtp import entry, possession, web
 from ddtp.errors import Outcome, Unanswered
 from ddtp.package import Statement
@@ -221,14 +222,14 @@ async def test_a_basis_is_taken_where_the_policy_names_it(
     package = await bank.home.provider.issue(
         plain(), HOLDER, documents={}, valid_seconds=DAY, key=None, basis=NOTARY
     )
-    verdict = examine(await bank.home.view.package_case(package, {}, Policy(bases=bases)))
+    verdict = examine(await package_case(bank.home.view, package, {}, Policy(bases=bases)))
     assert verdict.outcome is outcome
     told = words.explain(verdict)
     assert any("Land Registry" in notice for notice in told.notices)
 
 
 async def test_our_own_record_needs_no_notice(bank: Bank) -> None:
-    verdict = examine(await bank.home.view.package_case(await bank.issue(plain()), {}, Policy()))
+    verdict = examine(await package_case(bank.home.view, await bank.issue(plain()), {}, Policy()))
     assert words.explain(verdict).notices == ()
 
 

@@ -13,9 +13,11 @@ import pytest
 from msgspec.structs import replace
 
 from chain import memory
+from chain.case import package_case
 from chain.governance import Governor
 from chain.home import LOG
 from chain.log import Log
+from chain.pinned import pin
 from chain.registry import Registry
 from chain.relay import relays
 from chain.view import View
@@ -96,7 +98,7 @@ async def test_view_1_without_a_pinned_network_there_is_no_view(tmp_path: Path) 
 
 async def test_a_network_is_pinned_once(town: Town, view: View) -> None:
     with refused(ConflictError, "cli.2"):
-        View.create(town.folder / "view", town.network.read_bytes(), "")
+        pin(town.folder / "view", town.network.read_bytes(), "")
 
 
 async def test_refresh_finds_the_newest_version(town: Town, view: View) -> None:
@@ -163,7 +165,7 @@ async def test_a_rolled_back_source_leaves_the_newest_statements(town: Town, vie
 async def test_statements_are_followed_from_a_server(town: Town) -> None:
     folder = town.home("remote")
     statements = network.decode_file(town.network.read_bytes())
-    View.create(folder, network.encode_file(statements[:1]), town.log_url + "/network")
+    pin(folder, network.encode_file(statements[:1]), town.log_url + "/network")
     remote = town.view("remote")
     assert town.log is not None
     await town.log._trust.refresh()
@@ -460,7 +462,7 @@ class Liar:
 def view_of(town: Town, name: str, registry: object) -> View:
     """Return a view that asks this registry."""
     folder = town.home(name)
-    View.create(folder, town.network.read_bytes(), str(town.network))
+    pin(folder, town.network.read_bytes(), str(town.network))
     view = View(folder, reach=lambda known, origin: registry, clock=town.clock)  # type: ignore[arg-type, return-value]  # it answers like one
     town._views.append(view)
     return view
@@ -534,10 +536,10 @@ async def test_evidence_4_a_split_view_is_convicted(town: Town, common: int, mor
     (shown,) = await register(victim, _entry_of(package))
     for n in range(4):
         await register(honest, issued(f"later {n}"))
-    case = await honest.package_case(replace(package, evidence=shown.encode()), {}, POLICY)
+    case = await package_case(honest, replace(package, evidence=shown.encode()), {}, POLICY)
     verdict = verify.examine(case)
     assert "evidence.4" in verdict.reasons
-    assert honest._memory.forks(ORIGIN) == [shown.status.checkpoint]
+    assert honest._lines._memory.forks(ORIGIN) == [shown.status.checkpoint]
     two.close()
 
 
@@ -598,7 +600,7 @@ async def test_a_line_keeps_the_newest_heads_only(
     monkeypatch.setattr(memory, "MOST", 3)
     for n in range(7):
         await register(view, issued(f"package {n}"))
-        view._memory.flush()
+        view._lines._memory.flush()
     kept = view.joined[ORIGIN]
     assert 3 <= len(kept) <= 6
     assert max(kept) == town.log.size  # type: ignore[union-attr]
@@ -647,11 +649,11 @@ class Herder(Liar):
 async def test_a_log_that_goes_back_replaces_nothing(town: Town, view: View) -> None:
     (early,) = await register(view, issued("early"))
     await register(view, issued("late"))
-    newest = view._memory.newest(ORIGIN)
+    newest = view._lines._memory.newest(ORIGIN)
     shown = await ask(view, issued("early"), early.encode())
     assert isinstance(shown, Evidence)
     assert shown.registration.entry == early.registration.entry
-    assert view._memory.newest(ORIGIN) == newest
+    assert view._lines._memory.newest(ORIGIN) == newest
 
 
 # Cases
@@ -660,24 +662,24 @@ async def test_a_log_that_goes_back_replaces_nothing(town: Town, view: View) -> 
 async def test_a_registered_package_is_verified(view: View) -> None:
     package = _package()
     (shown,) = await register(view, _entry_of(package))
-    case = await view.package_case(replace(package, evidence=shown.encode()), {}, POLICY)
+    case = await package_case(view, replace(package, evidence=shown.encode()), {}, POLICY)
     assert verify.examine(case).outcome is Outcome.VERIFIED
 
 
 async def test_a_package_without_evidence_is_looked_up(view: View) -> None:
     package = _package()
     await register(view, _entry_of(package))
-    assert verify.examine(await view.package_case(package, {}, POLICY)).outcome is Outcome.VERIFIED
+    assert verify.examine(await package_case(view, package, {}, POLICY)).outcome is Outcome.VERIFIED
 
 
 async def test_evidence_6_a_package_that_was_never_registered_is_not_verified(view: View) -> None:
-    verdict = verify.examine(await view.package_case(_package(), {}, POLICY))
+    verdict = verify.examine(await package_case(view, _package(), {}, POLICY))
     assert (verdict.outcome, verdict.reasons) == (Outcome.NOT_VERIFIED, ("evidence.6",))
 
 
 async def test_a_package_cannot_be_checked_while_the_log_is_away(town: Town, view: View) -> None:
     await town.stop_log()
-    verdict = verify.examine(await view.package_case(_package(), {}, POLICY))
+    verdict = verify.examine(await package_case(view, _package(), {}, POLICY))
     assert verdict.outcome is Outcome.COULD_NOT_CHECK
 
 
@@ -685,7 +687,7 @@ async def test_package_8_a_withdrawn_package_is_not_verified(view: View) -> None
     package = _package()
     (shown,) = await register(view, _entry_of(package))
     await view.revoke(ORIGIN, shown.registration.index, secret("lock"), 1)
-    verdict = verify.examine(await view.package_case(package, {}, POLICY))
+    verdict = verify.examine(await package_case(view, package, {}, POLICY))
     assert (verdict.outcome, verdict.reasons) == (Outcome.NOT_VERIFIED, ("package.8",))
 
 
@@ -701,7 +703,7 @@ async def withdrawn(view: View, reason: int = 1) -> tuple[Package, int]:
 
 async def test_package_8_says_when_and_why_it_was_withdrawn(town: Town, view: View) -> None:
     package, _ = await withdrawn(view)
-    verdict = verify.examine(await view.package_case(package, {}, POLICY))
+    verdict = verify.examine(await package_case(view, package, {}, POLICY))
     (told,) = verdict.withdrawals
     assert (told.rule, told.reason) == ("package.8", "replaced")
     assert told.revoked is not None
@@ -714,7 +716,7 @@ async def test_package_8_offline_is_as_of_the_checkpoint_and_why_is_not_read(
 ) -> None:
     package, _ = await withdrawn(view)
     offline = town.view("offline", offline=True)
-    verdict = verify.examine(await offline.package_case(package, {}, POLICY))
+    verdict = verify.examine(await package_case(offline, package, {}, POLICY))
     (told,) = verdict.withdrawals
     assert (told.reason, told.revoked) == (None, None)
     assert abs(told.as_of - town.clock()) <= 2
@@ -782,7 +784,7 @@ async def test_a_log_that_lies_of_a_reason_is_not_believed_and_changes_no_outcom
     deceived = view_of(town, "deceived", Misleading(town.log, says))
     with refused(DDTPError if rule == "log.18" else Unanswered, rule):
         await deceived.revocation(ORIGIN, index)
-    verdict = verify.examine(await deceived.package_case(package, {}, POLICY))
+    verdict = verify.examine(await package_case(deceived, package, {}, POLICY))
     assert [each.reason for each in verdict.withdrawals] == [None]
     assert (verdict.outcome, verdict.reasons) == (Outcome.NOT_VERIFIED, ("package.8",))
 
@@ -794,15 +796,15 @@ async def test_offline_a_package_is_verified_as_of_its_evidence(town: Town, view
     offline = town.view("offline", offline=True)
     as_of = entry.decode(shown.status.entry).time
     town.advance(30 * DAY)
-    case = await offline.package_case(
-        replace(package, evidence=shown.encode()), {}, POLICY, as_of=as_of
+    case = await package_case(
+        offline, replace(package, evidence=shown.encode()), {}, POLICY, as_of=as_of
     )
     assert verify.examine(case).outcome is Outcome.VERIFIED
 
 
 async def test_a_statement_that_cannot_be_read_still_makes_a_case(view: View) -> None:
     damaged = replace(_package(), statement=b"\xd2\x84")
-    verdict = verify.examine(await view.package_case(damaged, {}, POLICY))
+    verdict = verify.examine(await package_case(view, damaged, {}, POLICY))
     assert verdict.outcome is Outcome.NOT_VERIFIED
 
 

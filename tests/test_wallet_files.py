@@ -14,6 +14,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 
 from chain.check import BASES, check
+from chain.pinned import pin
 from chain.view import View
 from chain.wording import finding_in_words
 from ddtp import http, seal
@@ -314,7 +315,7 @@ async def test_wallet_20_there_is_no_consent_in_what_was_only_asked(journey: Jou
 def stranger(journey: Journey, folder: Path) -> View:
     """Return the view of somebody who pinned the network and asks nobody."""
     folder.mkdir()
-    View.create(folder, journey.town.network.read_bytes(), "")
+    pin(folder, journey.town.network.read_bytes(), "")
 
     def nobody(*_: object) -> object:
         raise AssertionError("a log is asked")

@@ -13,6 +13,8 @@ from msgspec.structs import replace
 
 from chain import quorum
 from chain.anchor import SQLiteAnchors
+from chain.case import package_case
+from chain.pinned import pin
 from chain.relay import relays
 from chain.view import View
 from ddtp import http, network
@@ -242,7 +244,7 @@ async def test_a_registration_rises_to_its_anchor_and_never_falls(tmp_path: Path
         async with alone.wallet.partner(None) as view:
             await view.read_anchor(ORIGIN, both)
             package = alone.wallet.package(arrived.id)
-            case = await view.package_case(package, {}, Policy(level=Level.ANCHORED))
+            case = await package_case(view, package, {}, Policy(level=Level.ANCHORED))
             assert examine(case).outcome is Outcome.VERIFIED
     await store.close()
 
@@ -264,7 +266,7 @@ async def test_a_registration_rises_when_its_witnesses_have_come(
     made.trust.network_file = data
     log = await made.open()
     (tmp_path / "view").mkdir()
-    View.create(tmp_path / "view", data, "")
+    pin(tmp_path / "view", data, "")
     view = View(tmp_path / "view", reach=lambda _, __: log, clock=lambda: int(time.time()))
     keys = Keys(secrets.token_bytes(32))
     home = tmp_path / "wallet"

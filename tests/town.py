@@ -25,6 +25,7 @@ from chain.client import RemoteLog
 from chain.governance import Governor
 from chain.home import Home, Settings, read_card
 from chain.log import Log
+from chain.pinned import pin
 from chain.registry import Registry
 from chain.server import Front
 from chain.view import View
@@ -94,7 +95,7 @@ class Town(Struct, kw_only=True):
         folder = self.folder / name
         if not (folder / "network.ddtpnet").exists():
             folder.mkdir(mode=0o700, exist_ok=True)
-            View.create(folder, self.network.read_bytes(), str(self.network))
+            pin(folder, self.network.read_bytes(), str(self.network))
 
         def reach(known: Network, origin: str) -> Registry:
             return RemoteLog(url or known.log(origin).url, origin, self.client)

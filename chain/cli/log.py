@@ -11,10 +11,8 @@ from chain.cli.backup import add_to as add_backup
 from chain.cli.shared import (
     FILE,
     chain_home,
-    fetch,
     home_of_log,
     now,
-    remembered,
     remote,
     run,
     url_of_log,
@@ -61,6 +59,7 @@ def init(
     endpoint: str | None,
 ) -> None:
     """Make a log: its keys, its settings, and the card for the network's governors."""
+    from chain import pinned
     from chain.home import CARD, Home, Settings
     from ddtp.fingerprint import Fingerprint
 
@@ -70,12 +69,12 @@ def init(
             member=member,
             origin=origin,
             endpoint=endpoint or f"http://127.0.0.1:{port}",
-            network_source=remembered(network_source),
+            network_source=pinned.remembered(network_source),
             port=port,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    network_file = run(fetch(network_source))
+    network_file = run(pinned.fetch(network_source))
     Home.create(
         place, chosen, names={"en": name}, jurisdiction=jurisdiction, network_file=network_file
     )

@@ -57,23 +57,6 @@ def remote(home: Path | None, url: str | None, client: Any) -> "RemoteLog":
     return RemoteLog(chosen.endpoint, chosen.origin, client)
 
 
-def remembered(given: str) -> str:
-    """Return a source as it is remembered: a URL, or an absolute path."""
-    return given if given.startswith(("https://", "http://")) else str(Path(given).absolute())
-
-
-async def fetch(given: str) -> bytes:
-    """Return the network file at a path or URL."""
-    from ddtp import http, network
-
-    if not given.startswith(("https://", "http://")):
-        return files.read(Path(given), limit=network.MAX_BYTES)
-    from ddtp.web import Client
-
-    async with Client() as client:
-        return await client.get(http.NETWORK_FILE, given)
-
-
 async def pinned_view(
     stack: Any,
     home: Path,
@@ -85,12 +68,13 @@ async def pinned_view(
 ) -> "View":
     """Return the view of whoever verifies, which `--network` pins the first time."""
     from chain import wording
-    from chain.view import NETWORK_FILE, View
+    from chain.pinned import NETWORK_FILE, fetch, pin, remembered
+    from chain.view import View
 
     served = None if network_source is None else await fetch(network_source)
     if served is not None and not (home / NETWORK_FILE).exists():
         _make_folder(home)
-        View.create(home, served, remembered(network_source or ""))
+        pin(home, served, remembered(network_source or ""))
         console().notice(f"pinned the network in {home}")
     if offline:
         view = View(home, reach=_no_reach, clock=now, offline=True)

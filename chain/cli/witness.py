@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from chain.cli.shared import FOLDER, fetch, now, remembered, run
+from chain.cli.shared import FOLDER, now, run
 from ddtp import cli
 from ddtp.cli import console, files
 
@@ -42,6 +42,7 @@ def init(
     endpoint: str | None,
 ) -> None:
     """Make a witness: its keys, its settings, and the card for the network's governors."""
+    from chain import pinned
     from chain.joining import tell_card
     from chain.member import Membership
     from chain.witness_home import Settings, WitnessHome
@@ -54,7 +55,7 @@ def init(
             member=member,
             name=name,
             endpoint=url,
-            network_source=remembered(network_source),
+            network_source=pinned.remembered(network_source),
             port=port,
         )
     except ValueError as error:
@@ -65,7 +66,7 @@ def init(
         jurisdiction=jurisdiction,
         endpoint=url,
     )
-    card = WitnessHome.create(place, chosen, asked, run(fetch(network_source)))
+    card = WitnessHome.create(place, chosen, asked, run(pinned.fetch(network_source)))
     tell_card("ddtp.card/1", place, card)
     console().notice(f"Back up {place / 'keys'}. Then: ddtp chain witness serve --home {place}")
 

@@ -42,6 +42,7 @@ def init(
       ddtp wallet init --network network.ddtpnet --vault /media/stick/records
       ddtp wallet init --network network.ddtpnet --identity-file id.txt --words-file words.txt
     """
+    from chain import pinned
     from holder import results
     from holder import wallet as wallets
     from holder.keys import Keys
@@ -53,8 +54,8 @@ def init(
         raise DDTPError("cli.1", "where the recovery words go: give --words-file FILE")
     if words_file is not None and words_file.exists():
         raise ConflictError("cli.2", str(words_file))
-    data = _network_file(network)
-    _check_network(data)
+    data = asyncio.run(pinned.fetch(network))
+    pinned.walked(data)  # refused before anything is made
     made = Keys(os.urandom(32))
     protect = _protect(access, made)
     kept = (vault or place / "vault").absolute()
@@ -62,7 +63,12 @@ def init(
     results.show_words(made, words_file)
     try:
         wallets.create(
-            place, made, vault=kept, network_file=data, source=_source(network), protect=protect
+            place,
+            made,
+            vault=kept,
+            network_file=data,
+            source=pinned.remembered(network),
+            protect=protect,
         )
     except BaseException:
         if words_file is not None:
@@ -193,6 +199,7 @@ def restore(
       ddtp wallet restore --check --vault /media/stick/records --words-file words.txt
       ddtp wallet restore --vault /media/stick/records --network network.ddtpnet
     """
+    from chain import pinned
     from holder import kit, results
     from holder import wallet as wallets
     from holder.vault import Vault
@@ -210,14 +217,14 @@ def restore(
         with progress("reading") as shown:
             seen = kit.look_over(found, unlocked, now, shown.advance, documents=True)
         return results.print_kit("ddtp.wallet.restore/1", seen, None, folder)
-    data = _network_file(network or "")
-    _check_network(data)
+    data = asyncio.run(pinned.fetch(network or ""))
+    pinned.walked(data)  # refused before anything is made
     wallets.create(
         place,
         unlocked,
         vault=folder,
         network_file=data,
-        source=_source(network or ""),
+        source=pinned.remembered(network or ""),
         protect=_protect(access, unlocked),
     )
     with progress("reading") as shown:
@@ -262,32 +269,3 @@ def _protect(access: Access, made: "Keys") -> bytes:
         return wallets.under_identity(made, identity_made(access.identity_file))
     chosen = prompt.new_passphrase("Passphrase for the wallet", access.passphrase_file)
     return wallets.under_passphrase(made, chosen)
-
-
-def _source(network: str) -> str:
-    """Return where newer network statements will be looked for."""
-    return network if "://" in network else str(Path(network).resolve())
-
-
-def _network_file(place: str) -> bytes:
-    from ddtp import http
-    from ddtp.cli import files
-    from ddtp.network import MAX_BYTES
-    from ddtp.web import Client
-
-    if "://" not in place:
-        return files.read(Path(place), limit=MAX_BYTES)
-
-    async def fetch() -> bytes:
-        async with Client() as client:
-            return await client.get(http.NETWORK_FILE, place)
-
-    return asyncio.run(fetch())
-
-
-def _check_network(data: bytes) -> None:
-    """Refuse a network file that does not hold, before anything is made."""
-    from ddtp import network
-
-    statements = network.decode_file(data)
-    network.walk(network.first(statements[0]), statements)

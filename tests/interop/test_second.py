@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from chain.check import BASES, Finding, check
+from chain.pinned import pin
 from chain.view import View
 from ddtp import entry
 from ddtp.entry import Revoked
@@ -120,7 +121,7 @@ async def ours(data: bytes, of: Transfer, folder: Path) -> Finding:
     pinned = folder / "view"
     pinned.mkdir(exist_ok=True)
     if not list(pinned.iterdir()):
-        View.create(pinned, network(of), "")
+        pin(pinned, network(of), "")
     view = View(pinned, reach=_nobody, clock=lambda: NOW, offline=True)
     try:
         file = folder / "file.ddtp"
