@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from chain import answers
 from chain.view import View
 from ddtp import entry, status
 from ddtp.entry import Granted, Issued
@@ -178,7 +179,8 @@ async def _issued(
 ) -> Answer:
     if statement is None:
         return Unanswered("package.1", "the statement cannot be read")
-    return await view.answer(
+    return await answers.ask(
+        view,
         statement.log,
         shown.fingerprint,
         entry.ISSUED,
@@ -201,7 +203,8 @@ async def _granted(
     given = _opened(lambda: Grant.open(shown.grant, statement.holder))
     if given is None:
         return Unanswered("grant.1", "the grant cannot be read")
-    return await view.answer(
+    return await answers.ask(
+        view,
         asked.log,
         Fingerprint.of(shown.grant),
         entry.GRANTED,

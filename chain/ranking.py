@@ -30,28 +30,21 @@ def registration_rank(
 ) -> tuple[Level, bool]:
     """Return by what one registration of an entry comes before another.
 
-    The arguments are those of `level`.
-    """
-    return level(shown, first, newest, place, read), _leads_to_anchor(shown, first, place)
-
-
-def level(
-    shown: Evidence, first: Head, newest: Head, place: Anchor | None, read: Mapping[int, bytes]
-) -> Level:
-    """Return how firmly the registration of proven evidence stands.
+    The first is how firmly it stands; of two alike, the one that tells of its anchor is better.
 
     Args:
-        first: The head of its registration.
-        newest: The head of its status.
+        first: The head of the registration.
+        newest: The head of the status.
         place: Where the network anchors, if it does.
         read: Root by size of the log's heads that were read there.
     """
-    if read.get(first.checkpoint.size) == first.checkpoint.root:
-        return Level.ANCHORED
     told = shown.anchor
-    if told and read.get(told.size) == told.root and _leads_to_anchor(shown, first, place):
-        return Level.ANCHORED
-    return max(first.level, newest.level)
+    leads = _leads_to_anchor(told, first, place)
+    if read.get(first.checkpoint.size) == first.checkpoint.root:
+        return Level.ANCHORED, leads
+    if told is not None and leads and read.get(told.size) == told.root:
+        return Level.ANCHORED, leads
+    return max(first.level, newest.level), leads
 
 
 def is_at(told: Pointer, place: Anchor | None) -> bool:
@@ -61,12 +54,12 @@ def is_at(told: Pointer, place: Anchor | None) -> bool:
     return (told.chain, told.contract) == (place.chain, place.contract)
 
 
-def _leads_to_anchor(shown: Evidence, first: Head, place: Anchor | None) -> bool:
-    """Say whether a registration leads to the head that its evidence tells of as anchored."""
-    if shown.anchor is None or not is_at(shown.anchor, place):
+def _leads_to_anchor(told: Pointer | None, first: Head, place: Anchor | None) -> bool:
+    """Say whether a registration leads to the anchored head that its evidence tells of."""
+    if told is None or not is_at(told, place):
         return False
     try:
-        evidence.check_leads_to(shown.anchor, first.checkpoint)
+        evidence.check_leads_to(told, first.checkpoint)
     except ProofError:
         return False
     return True

@@ -4,7 +4,7 @@ A wallet, a receiver, a provider and `ddtp verify` each have one `View`: the net
 pinned and its versions since (`chain.pinned`), of every log the one line of heads seen so far
 (`chain.lines`), and what was read at the anchors (`chain.anchors_seen`). It fetches evidence
 and proves it before handing it on; what cannot be fetched is `Unanswered`, never a no.
-`chain.case` gathers what it knows into the case of a verdict.
+`chain.answers` asks it about a fingerprint, and `chain.case` gathers what a verdict needs.
 """
 
 import logging
@@ -13,30 +13,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from msgspec.structs import replace
-
 from chain import pinned, ranking
 from chain.anchors_seen import AnchorsSeen, sources_in
 from chain.lines import Lines
 from chain.pinned import Pinned
 from chain.registry import Reach, Registry
-from ddtp import entry, evidence, network, status
-from ddtp.entry import Entry, Granted, Issued
-from ddtp.errors import DDTPError, MalformedError, ProofError, SignatureError, Unanswered
+from ddtp import entry, evidence, network
+from ddtp.entry import Entry
+from ddtp.errors import DDTPError, Unanswered
 from ddtp.evidence import Evidence, Registration, Standing
-from ddtp.fingerprint import Fingerprint
 from ddtp.keys import Signer
-from ddtp.network import Anchor, Head, Level, MemberID, Network
+from ddtp.network import Head, Level, MemberID, Network
 from ddtp.network import Statement as Version
-from ddtp.policy import Policy
 from ddtp.submission import Submission
-from ddtp.verify import Absent, Answer
 
 log = logging.getLogger(__name__)
 
 MOST_HEADS: Final = 1_024  # kept opened
-
-Accepts = Callable[[Entry], bool]
 
 
 class View:
@@ -195,51 +188,6 @@ class View:
         """
         return await self._revoking(origin, await self.registry(origin).revocation(index), index)
 
-    async def answer(
-        self,
-        origin: str,
-        fingerprint: Fingerprint,
-        kind: int,
-        brought: bytes | None,
-        policy: Policy,
-        *,
-        accepts: Accepts = lambda _: True,
-        refresh: bool = True,
-        strictly: bool = False,
-    ) -> Answer:
-        """Return what the registry says of a fingerprint, using what was brought if it proves.
-
-        Args:
-            origin: The log that is to know it.
-            fingerprint: Of a package or a grant.
-            kind: `entry.ISSUED` or `entry.GRANTED`.
-            brought: Evidence that came with it.
-            policy: How old a status may be.
-            accepts: Which of several entries for one fingerprint is meant.
-            refresh: Ask for the newest status: a withdrawal shows at the next check. Where
-                nobody answers, what was brought is good enough until it is too old.
-            strictly: Where nobody answers, say so in place of what was brought.
-        """
-        shown = _decoded(brought)
-        try:
-            self.network.log(origin)
-        except DDTPError:
-            # The verdict says so of evidence; without any, an unknown log registers nothing.
-            return shown or Absent.NOT_REGISTERED
-        standing = self._proven(origin, shown, _meaning(fingerprint, kind, accepts))
-        try:
-            if shown is not None and standing is not None:
-                if refresh and not standing.revoked:
-                    shown = await self._renewed(origin, shown, strictly=strictly)
-                await self._join_quietly(origin, shown)
-                await self.read_anchor(origin, shown)
-                return shown
-            return await self._find(origin, fingerprint, kind, shown, policy, accepts)
-        except Unanswered as error:
-            return error
-        except DDTPError as error:
-            return Unanswered(error.rule, f"{origin}: {error.detail}")
-
     async def submit(
         self, origin: str, entries: Sequence[Entry], member: MemberID, signer: Signer
     ) -> list[Evidence]:
@@ -284,108 +232,24 @@ class View:
             raise Unanswered("view.3", f"{origin}: not the revocation of {index}")
         return proven
 
-    async def _find(
-        self,
-        origin: str,
-        fingerprint: Fingerprint,
-        kind: int,
-        shown: Evidence | None,
-        policy: Policy,
-        accepts: Accepts,
-    ) -> Answer:
-        """Ask the log: by the index that was brought, else by the herd of the fingerprint."""
-        means = _meaning(fingerprint, kind, accepts)
-        if shown is not None:
-            try:
-                found = await self.evidence(origin, shown.registration.index)
-            except DDTPError:
-                found = None
-            if found is not None and means(found):
-                return found
-        herd = await self.registry(origin).look_up(fingerprint.digest[:2].hex())
-        same = [row for row in herd if _names(row[1], fingerprint, kind)]
-        # The one that is meant, else another's: the verdict says what is wrong with that. One
-        # only, or whoever registers many for this fingerprint would keep us asking.
-        same.sort(key=lambda row: not accepts(entry.decode(row[1])))
-        for index, leaf in same[:1]:
-            found = await self.evidence(origin, index)
-            if found.registration.entry != leaf:
-                raise Unanswered("view.3", f"{origin}: entry {index} is not what the herd says")
-            return found
-        # What a log has not, it says under a checkpoint; only a fresh one is an answer.
-        birth = await self.evidence(origin, 0)
-        standing = self._proven(origin, birth, lambda _: True)
-        if standing is None or self._is_stale(standing, policy):
-            return Unanswered("evidence.7", f"{origin} has no fresh status")
-        return Absent.NOT_REGISTERED
-
-    async def _renewed(self, origin: str, shown: Evidence, *, strictly: bool) -> Evidence:
-        """Return newer evidence of an entry, or the proven one that we have.
-
-        Raises:
-            DDTPError, Unanswered: Strictly only, as `evidence`; view.3.
-        """
-        index = shown.registration.index
-        try:
-            found = await self.evidence(origin, index)
-        except (DDTPError, Unanswered) as error:
-            if strictly:
-                raise
-            log.info("evidence not renewed", extra={"rule": error.rule})
-            return shown
-        # Who checks the same file without a network later finds its checkpoint on our line.
-        await self._join_quietly(origin, shown)
-        if found.registration.entry != shown.registration.entry:
-            if strictly:
-                raise Unanswered("view.3", f"{origin}: entry {index} is another one")
-            return shown
-        ranks = [
-            ranking.status_rank(each, self.head(each.status.checkpoint, origin))
-            for each in (shown, found)
-        ]
-        if ranks[1] < ranks[0]:
-            return shown
-        return await self._on_the_firmer(origin, shown, found)
-
-    async def _on_the_firmer(self, origin: str, shown: Evidence, found: Evidence) -> Evidence:
-        """Return newer evidence, on the registration that we have where that stands more firmly.
-
-        A log that has lost sight of its anchors gives evidence without one.
-        """
-        if self.level(origin, found) is Level.ANCHORED:
-            return found
-        await self.read_anchor(origin, shown)
-        ranks = [ranking.registration_rank(*self._seen(origin, each)) for each in (shown, found)]
-        if ranks[1] >= ranks[0]:
-            return found
-        heads = [self.head(each.checkpoint, origin) for each in (shown.registration, found.status)]
-        old, new = (each.checkpoint.size for each in heads)
-        kept = shown.registration
-        try:
-            path = await self.registry(origin).consistency(old, new)
-            on = replace(found.status, consistency=path)
-            both = Evidence(registration=kept, status=on, anchor=shown.anchor)
-            self.prove(origin, both)
-        except (DDTPError, Unanswered) as error:
-            log.info("evidence not renewed", extra={"rule": error.rule})
-            return found if status.bit(found.status.tile, kept.index) else shown
-        return both
-
     def level(self, origin: str, shown: Evidence) -> Level:
         """Return how firmly the registration of proven evidence stands, as far as we have read.
 
         Raises:
             DDTPError: note.1 to note.4, network.7, network.10.
         """
-        return ranking.level(*self._seen(origin, shown))
+        return self.registration_rank(origin, shown)[0]
 
-    def _seen(
-        self, origin: str, shown: Evidence
-    ) -> tuple[Evidence, Head, Head, Anchor | None, Mapping[int, bytes]]:
-        """Return evidence with what we have seen that ranks its registration."""
+    def registration_rank(self, origin: str, shown: Evidence) -> tuple[Level, bool]:
+        """Return by what the registration of proven evidence comes before another.
+
+        Raises:
+            DDTPError: note.1 to note.4, network.7, network.10.
+        """
         first = self.head(shown.registration.checkpoint, origin)
         newest = self.head(shown.status.checkpoint, origin)
-        return shown, first, newest, self.network.anchor, self._anchors.of(origin)
+        read = self._anchors.of(origin)
+        return ranking.registration_rank(shown, first, newest, self.network.anchor, read)
 
     async def _take(
         self, origin: str, found: Evidence, index: int | None, want: Entry | None = None
@@ -446,57 +310,10 @@ class View:
         evidence.check_registration(shown.registration, first)
         return evidence.check_status(shown, first, self.head(shown.status.checkpoint, origin))
 
-    def _proven(
-        self, origin: str, shown: Evidence | None, means: Callable[[Evidence], bool]
-    ) -> Standing | None:
-        """Return what evidence proves of the entry that is meant, or None."""
-        if shown is None:
-            return None
-        try:
-            standing = self.prove(origin, shown)
-        except (MalformedError, ProofError, SignatureError):
-            return None
-        except DDTPError as error:
-            log.info("evidence of no use", extra={"rule": error.rule})
-            return None
-        return standing if means(shown) else None
-
-    def _is_stale(self, standing: Standing, policy: Policy) -> bool:
-        # A revocation never ends, so that its status does not age.
-        return not standing.revoked and self._clock() - standing.as_of > policy.status_seconds
-
-    async def _join_quietly(self, origin: str, shown: Evidence) -> None:
+    async def join(self, origin: str, shown: Evidence) -> None:
         """Join what was brought; where that fails the verdict says that nothing joins it."""
         checkpoint = shown.status.checkpoint
         try:
             await self._lines.join(self.head(checkpoint, origin), checkpoint)
         except (DDTPError, Unanswered) as error:
             log.info("not joined", extra={"rule": error.rule})
-
-
-def _decoded(brought: bytes | None) -> Evidence | None:
-    """Return evidence that was brought, None where it is none."""
-    try:
-        return None if brought is None else Evidence.decode(brought)
-    except DDTPError:
-        return None
-
-
-def _names(leaf: bytes, fingerprint: Fingerprint, kind: int) -> bool:
-    """Say whether a leaf is an entry of this kind for a fingerprint."""
-    try:
-        found = entry.decode(leaf)
-    except DDTPError:
-        return False
-    wanted = Issued if kind == entry.ISSUED else Granted
-    return isinstance(found, wanted) and found.fingerprint == fingerprint
-
-
-def _meaning(fingerprint: Fingerprint, kind: int, accepts: Accepts) -> Callable[[Evidence], bool]:
-    """Return which evidence is of the entry that is meant."""
-
-    def means(shown: Evidence) -> bool:
-        leaf = shown.registration.entry
-        return _names(leaf, fingerprint, kind) and accepts(entry.decode(leaf))
-
-    return means

@@ -16,6 +16,7 @@ from typing import BinaryIO, Final, cast
 
 from msgspec.structs import replace
 
+from chain import answers
 from chain.view import View
 from ddtp import entry, evidence, http, merkle, seal, verify
 from ddtp import grant as grants
@@ -172,7 +173,7 @@ async def _prove_granted(
         DDTPError: grant.7, the entry is another one; wallet.14, there is none, or it is revoked.
         Unanswered: What was given does not prove it, and nobody has better.
     """
-    found = await view.answer(asked.log, fingerprint, entry.GRANTED, brought, wallet.policy)
+    found = await answers.ask(view, asked.log, fingerprint, entry.GRANTED, brought, wallet.policy)
     if isinstance(found, Unanswered):
         raise found
     if not isinstance(found, Evidence):

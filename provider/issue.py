@@ -14,22 +14,23 @@ import shutil
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from msgspec import Struct
 
+from chain import answers
+from chain.view import View
 from ddtp import entry, record_type
 from ddtp.cli import files
-from ddtp.entry import Entry, Issued
+from ddtp.entry import Issued
 from ddtp.errors import ConflictError, DDTPError, StorageError, Unanswered
 from ddtp.evidence import Evidence
 from ddtp.fingerprint import Fingerprint
-from ddtp.keys import KeyID, Signer
-from ddtp.network import MemberID
+from ddtp.keys import KeyID
 from ddtp.package import Package
 from ddtp.policy import Policy
 from ddtp.record import Record
-from ddtp.verify import Absent, Answer
+from ddtp.verify import Absent
 from provider import store
 from provider.basis import OWN_RECORD, Basis
 from provider.signing import (
@@ -71,33 +72,6 @@ class _Waiting(Struct, frozen=True):
         return self.log, self.issued.author
 
 
-class Registrar(Protocol):
-    """What issuing needs of `chain.view.View`."""
-
-    async def submit(
-        self, origin: str, entries: Sequence[Entry], member: MemberID, signer: Signer
-    ) -> list[Evidence]:
-        """Register entries, and return evidence that proves them."""
-        ...
-
-    async def revoke(self, origin: str, index: int, key: bytes, reason: int) -> Evidence:
-        """Revoke an entry by the key of its lock."""
-        ...
-
-    async def answer(
-        self,
-        origin: str,
-        fingerprint: Fingerprint,
-        kind: int,
-        brought: bytes | None,
-        policy: Policy,
-        *,
-        accepts: Callable[[Entry], bool],
-    ) -> Answer:
-        """Return what a log says of a fingerprint."""
-        ...
-
-
 class Provider:
     """Issues and revokes packages; an async context manager that also works off the outbox.
 
@@ -105,7 +79,7 @@ class Provider:
         issuer: Who issues.
         store: Where packages are kept.
         documents: Folder where documents of packages are kept, by their SHA-256.
-        registrar: Registers entries in the log.
+        view: By which we reach the logs.
         clock: Unix time in seconds.
         keep_seconds: How long contents are kept to be collected again.
     """
@@ -115,7 +89,7 @@ class Provider:
         issuer: Issuer,
         store: Store,
         documents: Path,
-        registrar: Registrar,
+        view: View,
         *,
         clock: Callable[[], int],
         keep_seconds: int = KEEP_SECONDS,
@@ -123,7 +97,7 @@ class Provider:
         self._issuer = issuer
         self._store = store
         self._documents = documents
-        self._registrar = registrar
+        self._view = view
         self._clock = clock
         self._keep_seconds = keep_seconds
         self._waiting: list[_Waiting] = []
@@ -306,7 +280,8 @@ class Provider:
         fresh, fingerprint = self._issuer.renew(row, self._clock()), Fingerprint(row.fingerprint)
         # Perhaps we only did not hear of it.
         meant = entry.draft(self._issuer.entry(row))
-        answer = await self._registrar.answer(
+        answer = await answers.ask(
+            self._view,
             row.log,
             fingerprint,
             entry.ISSUED,
@@ -341,7 +316,7 @@ class Provider:
                 entries = [each.issued for each in group]
                 try:
                     signer = keys.signer(group[0].issued.author)
-                    proven = await self._registrar.submit(group[0].log, entries, member, signer)
+                    proven = await self._view.submit(group[0].log, entries, member, signer)
                 except Exception as error:  # noqa: BLE001 - it goes to all who wait
                     self._refuse(group, error)
                 else:
@@ -431,7 +406,7 @@ class Provider:
         else:
             place = row.place
         key = self._issuer.revocation_key(row)
-        proven = await self._registrar.revoke(row.log, place, key, row.reason or 0)
+        proven = await self._view.revoke(row.log, place, key, row.reason or 0)
         await self._store.write(store.set_revoked(row.fingerprint))
         return proven
 

@@ -16,7 +16,7 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from chain import amend
+from chain import amend, answers
 from chain.anchor import AnchorStore, LogName, SQLiteAnchors
 from chain.anchored import find
 from chain.anchoring import Anchoring
@@ -100,7 +100,9 @@ async def registered(view: View) -> tuple[entry.Issued, Evidence]:
 
 async def answered(view: View, asked: entry.Issued, brought: Evidence) -> Evidence:
     await view.refresh()
-    found = await view.answer(ORIGIN, asked.fingerprint, entry.ISSUED, brought.encode(), Policy())
+    found = await answers.ask(
+        view, ORIGIN, asked.fingerprint, entry.ISSUED, brought.encode(), Policy()
+    )
     assert isinstance(found, Evidence)
     return found
 

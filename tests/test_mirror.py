@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from chain.answers import ask
 from chain.client import RemoteLog
 from chain.copy import Copy
 from chain.mirror import Mirror
@@ -102,7 +103,8 @@ async def test_a_mirror_answers_while_the_log_is_down(town: Town) -> None:
         async with serve(application(reading(mirror.shown))) as server:
             await town.stop_log()
             view = town.view("reader", url=server.url)
-            found = await view.answer(
+            found = await ask(
+                view,
                 ORIGIN,
                 issued("package 3").fingerprint,
                 entry.ISSUED,

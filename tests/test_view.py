@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from msgspec.structs import replace
 
-from chain import memory
+from chain import answers, memory
 from chain.case import package_case
 from chain.governance import Governor
 from chain.home import LOG
@@ -73,7 +73,7 @@ async def ask(view: View, entry_: Entry, brought: bytes | None = None, **more: o
     """Ask a view for an issued entry."""
     assert isinstance(entry_, Issued)
     fingerprint = entry_.fingerprint
-    return await view.answer(ORIGIN, fingerprint, entry.ISSUED, brought, POLICY, **more)  # type: ignore[arg-type]  # options of one call
+    return await answers.ask(view, ORIGIN, fingerprint, entry.ISSUED, brought, POLICY, **more)  # type: ignore[arg-type]  # options of one call
 
 
 def size_of(checkpoint: bytes) -> int:
@@ -311,8 +311,8 @@ async def test_view_4_offline_absence_is_unknown(town: Town, view: View) -> None
 
 
 async def test_a_log_of_another_network_registers_nothing(view: View) -> None:
-    answer = await view.answer(
-        "log.elsewhere.example/1", Fingerprint.of(b""), entry.ISSUED, None, POLICY
+    answer = await answers.ask(
+        view, "log.elsewhere.example/1", Fingerprint.of(b""), entry.ISSUED, None, POLICY
     )
     assert answer is Absent.NOT_REGISTERED
 
@@ -350,7 +350,7 @@ async def test_a_grant_is_found_as_a_grant_only(view: View) -> None:
     await register(view, issued("same"))
     (grant,) = await register(view, granted("same"))
     fingerprint = granted("same").fingerprint
-    found = await view.answer(ORIGIN, fingerprint, entry.GRANTED, None, POLICY)
+    found = await answers.ask(view, ORIGIN, fingerprint, entry.GRANTED, None, POLICY)
     assert isinstance(found, Evidence)
     assert found.registration.index == grant.registration.index
 

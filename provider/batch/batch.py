@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
+from chain.view import View
 from ddtp import entry
 from ddtp.entry import Issued
 from ddtp.errors import MalformedError, Unanswered
@@ -29,7 +30,6 @@ from provider.basis import OWN_RECORD, basis_of
 from provider.batch import work
 from provider.batch.table import Refused, Row
 from provider.batch.work import Delivery, Made, Place
-from provider.issue import Registrar
 from provider.records import Found, RecordSource
 from provider.signing import Issuer, Terms, check_time, grow, leaves_of, salts_for
 from provider.store import Kept, Store
@@ -95,7 +95,7 @@ class Desk(Struct, frozen=True, kw_only=True):
 
     issuer: Issuer
     store: Store
-    registrar: Registrar
+    registrar: View
     source: RecordSource
     place: Place
     records: Path
