@@ -160,7 +160,7 @@ class Provider:
         row = None if key is None else self._store.package_by_key(key)
         if row is None:
             if replaces is not None:
-                self.check_replaceable(replaces)
+                self._store.check_stands(replaces)
             for document in record.documents:
                 await asyncio.to_thread(
                     self._keep, documents[document.name], document.sha256, document.size
@@ -207,18 +207,6 @@ class Provider:
             return await self._revoke(row)
         finally:
             self._stirred.set()
-
-    def check_replaceable(self, fingerprint: Fingerprint) -> None:
-        """Refuse to replace what is no package of ours that stands.
-
-        Raises:
-            DDTPError: provider.6, no such package; ConflictError provider.17, it is revoked.
-        """
-        row = self._store.package(fingerprint)
-        if row is None:
-            raise DDTPError("provider.6", fingerprint.text)
-        if row.reason is not None:
-            raise ConflictError("provider.17", fingerprint.text)
 
     def document(self, sha256: bytes) -> Path:
         """Return where a document of a package is kept."""

@@ -87,7 +87,7 @@ class Offers:
                 provider.17: that cannot be replaced.
         """
         if replaces is not None:
-            self._provider.check_replaceable(replaces)
+            self._store.check_stands(replaces)
         found = await to_thread(self._source.record, customer, name)
         code = os.urandom(CODE_BYTES)
         row = OfferRow(
@@ -122,7 +122,8 @@ class Offers:
 
         Raises:
             DDTPError: offer.1 no such offer or another code, possession.2 to possession.4,
-                cose.1 to cose.4; ConflictError offer.2, another key redeemed it.
+                cose.1 to cose.4; ConflictError offer.2, another key redeemed it, or
+                provider.17, what it is to replace does not stand any more.
             Unanswered: offer.3, the package waits for the registry.
         """
         row = self._entitled(offer, redemption.code)

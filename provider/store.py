@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar, cast
 from msgspec import Struct
 
 from chain.database import Connection, DatabaseError, open_database, open_reader
-from ddtp.errors import StorageError
+from ddtp.errors import ConflictError, DDTPError, StorageError
+from ddtp.fingerprint import Fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ CREATE TABLE IF NOT EXISTS packages (
 CREATE INDEX IF NOT EXISTS unregistered ON packages (issued_at) WHERE evidence IS NULL;
 CREATE INDEX IF NOT EXISTS revoking ON packages (issued_at)
     WHERE reason IS NOT NULL AND revoked = 0;
+CREATE INDEX IF NOT EXISTS replacing ON packages (replaces) WHERE replaces IS NOT NULL;
 CREATE INDEX IF NOT EXISTS kept ON packages (issued_at) WHERE leaves IS NOT NULL;
 CREATE TABLE IF NOT EXISTS offers (
     offer TEXT PRIMARY KEY,
@@ -181,6 +183,10 @@ FROM offers JOIN packages ON packages.key = 'offer:' || offers.offer
 WHERE customer = ? ORDER BY issued_at DESC LIMIT ?
 """
 _PROVEN: Final = "UPDATE packages SET evidence = ?, place = ? WHERE fingerprint = ?"
+_STANDS: Final = """
+SELECT reason IS NULL AND NOT EXISTS (SELECT 1 FROM packages WHERE replaces = ?1)
+FROM packages WHERE fingerprint = ?1
+"""
 _REPLACED: Final = f"""
 UPDATE packages SET reason = {REPLACED} WHERE reason IS NULL AND fingerprint =
     (SELECT replaces FROM packages WHERE fingerprint = ? AND replaces IS NOT NULL)
@@ -288,6 +294,10 @@ class Store:
     def package(self, fingerprint: bytes) -> Row | None:
         """Return a package by the fingerprint of its statement."""
         return _row(self._reader.execute(_BY_FINGERPRINT, (fingerprint,)).fetchone())
+
+    def check_stands(self, fingerprint: bytes) -> None:
+        """Refuse to have a package replaced that does not stand; as `_check_stands`."""
+        _check_stands(self._reader, fingerprint)
 
     def newest(self, most: int) -> list[Row]:
         """Return packages, the newest first."""
@@ -410,13 +420,18 @@ def _tell_failure(done: "asyncio.Future[Any]") -> None:
 
 
 def add_package(row: Row) -> Change[Row]:
-    """Return the change that adds a package, or finds the one that its key already has."""
+    """Return the change that adds a package, or finds the one that its key already has.
+
+    It raises provider.6 or provider.17 where the package is to replace what does not stand.
+    """
 
     def change(database: Connection) -> Row:
         if row.key is not None:
             found = _row(database.execute(_BY_KEY, (row.key,)).fetchone())
             if found is not None:
                 return found
+        if row.replaces is not None:
+            _check_stands(database, row.replaces)
         database.execute(_NEW, [getattr(row, name) for name in Row.__struct_fields__])
         return row
 
@@ -516,6 +531,21 @@ def forget(before: int) -> Change[int]:
 def cut(documents: bytes) -> list[bytes]:
     """Return the SHA-256 of each document of a package."""
     return [documents[start : start + 32] for start in range(0, len(documents), 32)]
+
+
+def _check_stands(database: Connection, fingerprint: bytes) -> None:
+    """Refuse to have a package replaced that does not stand, or that another one replaces.
+
+    Raises:
+        DDTPError: provider.6, no such package.
+        ConflictError: provider.17.
+    """
+    found = database.execute(_STANDS, (fingerprint,)).fetchone()
+    name = Fingerprint(fingerprint).text
+    if found is None:
+        raise DDTPError("provider.6", name)
+    if not found[0]:
+        raise ConflictError("provider.17", name)
 
 
 def _wipe(path: Path) -> None:

@@ -120,6 +120,35 @@ async def test_a_package_is_replaced_by_an_offer(bank: Bank) -> None:
     assert entry.REASONS[(await until_revoked(bank)).reason] == "replaced"
 
 
+async def test_provider_17_of_two_offers_one_replaces(bank: Bank) -> None:
+    write(bank.path / "records")
+    old = await bank.issue(plain())
+
+    async def redeemed(link: str) -> str:
+        code = decode_code(link.partition("#")[2])
+        offer = possession.offer_id(code)
+        shown = prove(bank.home.offers.show(offer), OTHER_KEY, bank.town.clock())
+        await bank.home.offers.redeem(offer, Redemption(code=code, possession=shown))
+        return "ok"
+
+    making = (bank.home.offers.make("chan", "q1", replaces=old.fingerprint) for _ in range(2))
+    links = [link for link, _ in await asyncio.gather(*making)]
+    done = await asyncio.gather(*map(redeemed, links), return_exceptions=True)
+    assert sorted(str(getattr(each, "rule", each)) for each in done) == ["ok", "provider.17"]
+    await until_revoked(bank)
+    assert sum(isinstance(each, entry.Issued) for each in bank.entries()) == 2
+
+
+async def test_provider_17_what_is_being_replaced_is_not_replaced_again(bank: Bank) -> None:
+    write(bank.path / "records")
+    old = await bank.issue(plain())
+    await bank.town.stop_log()
+    with pytest.raises(Unanswered):
+        await again(bank, old.fingerprint)
+    offer = bank.home.offers.make("chan", "q1", replaces=old.fingerprint)
+    assert await rule_of(offer) == "provider.17"
+
+
 async def test_a_package_is_replaced_by_command(bank: Bank, tmp_path: Path) -> None:
     write(bank.path / "records")
     code, told, err = await ddtp(bank, "issue", "chan", "q1", "--holder", HOLDER.text)
