@@ -161,12 +161,13 @@ def _padding(bare: int) -> int:
 
 def _columns(rows: list[Value]) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
     """Return the indices and the bytes of rows that are all [index, bytes]."""
+    if not rows:
+        return (), ()
     # Every leaf passes here, so types are compared a column at a time.
     pairs = cast("list[tuple[int, bytes]]", rows)
-    if {list}.issuperset(map(type, rows)) and {2}.issuperset(map(len, pairs)):
-        indices = tuple([index for index, _ in pairs])
-        found = tuple([data for _, data in pairs])
-        if {int}.issuperset(map(type, indices)) and {bytes}.issuperset(map(type, found)):
+    if set(map(type, rows)) == {list} and set(map(len, pairs)) == {2}:
+        indices, found = zip(*pairs, strict=True)
+        if set(map(type, indices)) == {int} and set(map(type, found)) == {bytes}:
             return indices, found
     raise MalformedError("presentation.1", "expected [index, bytes]")
 

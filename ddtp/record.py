@@ -98,6 +98,9 @@ class Item(NamedTuple):
         return cls(salt, tuple(path), content)  # type: ignore[arg-type]  # steps just checked
 
 
+_item = tuple.__new__  # of what is checked already: every leaf passes, and a call less counts
+
+
 def kind_of(leaf: bytes) -> int:
     """Return the kind of an item, of a leaf that is known to hold one: its path's first step."""
     return leaf[_SALT_END + 1]
@@ -133,7 +136,7 @@ def _open_together(leaves: Sequence[bytes]) -> list[Item] | None:
                 return None
             if tuple(steps) != path or not _fits(path[0], value):
                 return None
-            found.append(Item(salt, path, value))
+            found.append(_item(Item, (salt, path, value)))
     except (TypeError, ValueError, MalformedError):
         return None
     return found
@@ -292,41 +295,6 @@ def _key(labels: Path) -> bytes:
     return len(texts).to_bytes(4) + b"".join(len(text).to_bytes(4) + text for text in texts)
 
 
-def check_order(indices: tuple[int, ...], disclosed: tuple[Item, ...]) -> None:
-    """Refuse disclosed items whose paths do not ascend, or rows away from their section.
-
-    Args:
-        indices: Index of each item in the tree, strictly ascending.
-
-    Raises:
-        MalformedError: Rule record.3.
-    """
-    last: Order = (-1, b"", 0)  # before any path
-    part: Path = ()
-    first = end = 0
-    for index, item in zip(indices, disclosed, strict=True):
-        path = item.path
-        here = order(path)
-        if not last < here:
-            raise MalformedError("record.3", f"the path at leaf {index} does not ascend")
-        last = here
-        if first <= index < end:
-            if path != (ROW, *part, index - first):
-                raise MalformedError("record.3", f"leaf {index} is not row {index - first}")
-        elif path[0] == SECTION:
-            part, first = path[1:], index + 1
-            end = first + _count(item)
-        elif path[0] == ROW and path[1:3] == part:
-            raise MalformedError("record.3", f"leaf {index} lies outside its section")
-
-
-def _count(section: Item) -> int:
-    value = section.value
-    if not isinstance(value, list) or not isinstance(value[0], int):
-        raise TypeError("not a section")
-    return value[0]
-
-
 class Window(Struct, frozen=True):
     """A disclosed section, how far it reaches, and whether all its rows are disclosed."""
 
@@ -337,22 +305,45 @@ class Window(Struct, frozen=True):
     complete: bool
 
 
-def windows(indices: tuple[int, ...], disclosed: tuple[Item, ...]) -> tuple[Window, ...]:
+def check_order(indices: tuple[int, ...], disclosed: tuple[Item, ...]) -> tuple[Window, ...]:
     """Return the sections among disclosed items of one tree, in their order.
 
     A section is complete when its item and the next `count` leaves are disclosed.
+
+    Args:
+        indices: Index of each item in the tree, strictly ascending.
+
+    Raises:
+        MalformedError: Rule record.3, paths do not ascend, or rows lie away from their section.
     """
     found = []
-    for position, (index, item) in enumerate(zip(indices, disclosed, strict=True)):
-        if item.path[0] != SECTION or not isinstance(item.value, list):
-            continue
-        count, begins, until = item.value
-        if not (isinstance(count, int) and isinstance(begins, int) and isinstance(until, int)):
-            raise TypeError("not a section")
-        end = position + count
-        complete = end < len(indices) and indices[end] == index + count
-        found.append(Window(str(item.path[1]), str(item.path[2]), begins, until, complete))
+    last: Order = (-1, b"", 0)  # before any path
+    part: Path = ()
+    first = end = 0
+    for position, (index, (_, path, value)) in enumerate(zip(indices, disclosed, strict=True)):
+        here = order(path)
+        if not last < here:
+            raise MalformedError("record.3", f"the path at leaf {index} does not ascend")
+        last = here
+        if first <= index < end:
+            if path != (ROW, *part, index - first):
+                raise MalformedError("record.3", f"leaf {index} is not row {index - first}")
+        elif path[0] == SECTION:
+            count, begins, until = _span(value)
+            part, first, end = path[1:], index + 1, index + 1 + count
+            whole = position + count < len(indices) and indices[position + count] == index + count
+            found.append(Window(str(path[1]), str(path[2]), begins, until, whole))
+        elif path[0] == ROW and path[1:3] == part:
+            raise MalformedError("record.3", f"leaf {index} lies outside its section")
     return tuple(found)
+
+
+def _span(value: Value) -> tuple[int, int, int]:
+    """Return how many rows a section has, and when it begins and ends."""
+    match value:
+        case [int(count), int(begins), int(until)]:
+            return count, begins, until
+    raise TypeError("not a section")
 
 
 def document_of(item: Item) -> Document:

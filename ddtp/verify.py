@@ -7,7 +7,7 @@ answer now is unknown; what builds on such a check is unknown too. Contents come
 """
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
@@ -33,7 +33,7 @@ from ddtp.package import Statement
 from ddtp.policy import Policy
 from ddtp.presentation import Shown
 from ddtp.receipt import Receipt, check_answers
-from ddtp.record import DOCUMENT, Item
+from ddtp.record import DOCUMENT, Item, Window
 from ddtp.request import COUNTER, SAME_DEVICE, Request, Want
 
 T = TypeVar("T")
@@ -306,6 +306,7 @@ class _Package(Struct):
     presented: Presented
     statement: Statement | None = None
     items: tuple[Item, ...] = ()
+    windows: tuple[Window, ...] = ()
     hashes: tuple[bytes, ...] = ()
     issued_head: Head | None = None
     issued_entry: entry.Entry | None = None
@@ -351,11 +352,12 @@ def examine(case: Case) -> Verdict:
     In the presentation profile all checks but the last: that one is `accept`'s.
     """
     found = _Examined(case, tuple(map(_Package, case.packages)))
-    results: dict[str, Result] = {}
-    checked = []
+    checked: list[Checked] = []
+    open_: set[str] = set()  # the checks that do not hold: nothing is built on them
     for check in CHECKS:
-        each = _run(check, found, results)
-        results[check.rule] = each.result
+        each = _run(check, found, open_)
+        if each.result not in _HOLDS:
+            open_.add(each.rule)
         checked.append(each)
     return Verdict(
         profile=case.profile,
@@ -366,12 +368,11 @@ def examine(case: Case) -> Verdict:
     )
 
 
-def _run(check: Check, found: _Examined, results: Mapping[str, Result]) -> Checked:
+def _run(check: Check, found: _Examined, open_: Set[str]) -> Checked:
     if found.case.profile not in check.profiles:
         return Checked(check.rule, Result.NOT_APPLICABLE, None, "")
-    for rule in check.after:
-        if results[rule] not in _HOLDS:
-            return Checked(check.rule, Result.UNKNOWN, rule, f"builds on {rule}")
+    if open_ and (missing := [rule for rule in check.after if rule in open_]):
+        return Checked(check.rule, Result.UNKNOWN, missing[0], f"builds on {missing[0]}")
     unknown: Unanswered | None = None
     note = None
     for one in found.packages:
@@ -383,7 +384,7 @@ def _run(check: Check, found: _Examined, results: Mapping[str, Result]) -> Check
             unknown = error
     if unknown is not None:
         return Checked(check.rule, Result.UNKNOWN, unknown.rule, unknown.detail)
-    return Checked(check.rule, Result.PASSED, None, note or "")
+    return _PASSED[check.rule] if note is None else Checked(check.rule, Result.PASSED, None, note)
 
 
 def accept(verdict: Verdict, receipt: Fingerprint, used: Sequence[Registration]) -> Verified:
@@ -515,7 +516,7 @@ def _items_are_in_the_tree(found: _Examined, one: _Package) -> None:
     merkle.check_multiproof(
         shown.indices, one.hashes, statement.size, shown.multiproof, statement.root
     )
-    record.check_order(shown.indices, one.items)
+    one.windows = record.check_order(shown.indices, one.items)
 
 
 def _required_items_are_there(found: _Examined, one: _Package) -> None:
@@ -673,6 +674,7 @@ CHECKS: Final = (
     Check("verify.22", USED_ONCE, _grant_is_used_once, ("verify.18",), (Profile.EVIDENCE,)),
 )
 RULES: Final = tuple(check.rule for check in CHECKS)
+_PASSED: Final = {rule: Checked(rule, Result.PASSED, None, "") for rule in RULES}
 
 
 # What the checks share.
@@ -876,15 +878,13 @@ def _meets(want: Want, one: _Package, time: int) -> bool:
 
 def _newest_end(one: _Package) -> int:
     """Return until when the newest section that a package shows goes, else its issue."""
-    ends = (each.until for each in record.windows(one.presented.shown.indices, one.items))
-    return max(ends, default=_statement(one).issued_at)
+    ends = [each.until for each in one.windows]
+    return max(ends) if ends else _statement(one).issued_at
 
 
 def _covers(want: Want, one: _Package) -> bool:
     """Say whether complete sections cover every span of a want without a gap."""
-    shown = [
-        each for each in record.windows(one.presented.shown.indices, one.items) if each.complete
-    ]
+    shown = [each for each in one.windows if each.complete]
     for span in want.sections:
         reached = span.begins
         for each in sorted(shown, key=lambda window: window.begins):

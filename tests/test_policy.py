@@ -92,7 +92,9 @@ def test_policy_4_refuses_a_type_that_is_not_named() -> None:
 
 def test_policy_5_refuses_a_record_that_is_older_by_a_second() -> None:
     shown = CASE.packages[0].shown
-    ends = [each.until for each in record.windows(shown.indices, record.open_items(shown.leaves))]
+    ends = [
+        each.until for each in record.check_order(shown.indices, record.open_items(shown.leaves))
+    ]
     age = CASE.now - max(ends, default=builders.ISSUED_AT)
     assert eleventh_check(Policy(record_seconds=age)) == (Result.PASSED, None)
     assert eleventh_check(Policy(record_seconds=age - 1)) == (Result.FAILED, "policy.5")

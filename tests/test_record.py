@@ -357,7 +357,7 @@ def test_record_3_refuses_a_section_inside_the_rows_of_another() -> None:
 
 def test_a_section_with_all_its_rows_is_complete() -> None:
     indices = builders.whole_part(ITEMS, "2025-01")
-    [window] = record.windows(*at(*indices))
+    [window] = record.check_order(*at(*indices))
     begins, until = builders.month(0), builders.month(1)
     assert window == Window("transactions", "2025-01", begins, until, complete=True)
 
@@ -365,17 +365,17 @@ def test_a_section_with_all_its_rows_is_complete() -> None:
 @pytest.mark.parametrize("missing", range(1, 11))
 def test_a_section_that_lacks_a_row_is_not_complete(missing: int) -> None:
     indices = [i for i in builders.whole_part(ITEMS, "2025-01") if i != JANUARY + missing]
-    [window] = record.windows(*at(*indices, FEBRUARY + 1))
+    [window] = record.check_order(*at(*indices, FEBRUARY + 1))
     assert not window.complete
 
 
 def test_rows_without_their_section_are_no_window() -> None:
-    assert record.windows(*at(*builders.whole_part(ITEMS, "2025-01")[1:])) == ()
+    assert record.check_order(*at(*builders.whole_part(ITEMS, "2025-01")[1:])) == ()
 
 
 def test_an_empty_section_is_complete_by_itself() -> None:
     empty = Item(SALT, (SECTION, "t", "p"), [0, 1, 2])
-    [window] = record.windows((5,), (empty,))
+    [window] = record.check_order((5,), (empty,))
     assert window.complete
 
 
