@@ -3,6 +3,7 @@
 It changes nothing but a temporary file. Each finding says what was found and what to do.
 """
 
+import asyncio
 import os
 import shutil
 import stat
@@ -14,11 +15,12 @@ from typing import Final
 
 from msgspec import Struct
 
-from chain import database
+from chain import database, quorum
 from chain.pinned import NETWORK_FILE
 from chain.view import View
 from ddtp import entry, network
 from ddtp.errors import DDTPError, Unanswered
+from ddtp.network import Level
 from ddtp.policy import SKEW_SECONDS
 
 _LEAST_FREE: Final = 256 * 2**20
@@ -86,11 +88,12 @@ def statements(view: View, now: int) -> Iterator[Finding]:
 
 
 async def registry(view: View, now: int) -> list[Finding]:
-    """Look at whether each log answers, proves, and agrees with our clock."""
+    """Look at whether each log answers, proves, is witnessed, and agrees with our clock."""
     found = []
     for row in view.network.logs:
         try:
             shown = await view.evidence(row.origin, 0)
+            waits = await _waits_for_a_quorum(view, row.origin)
         except (DDTPError, Unanswered) as error:
             hint = "Check the address and the connection; try again later."
             found.append(Finding(row.origin, FAULT, str(error), hint))
@@ -99,9 +102,40 @@ async def registry(view: View, now: int) -> list[Finding]:
         if ahead > SKEW_SECONDS:
             text = f"the log is {ahead} seconds ahead of this clock"
             found.append(Finding(row.origin, FAULT, text, "Set the clock of this machine."))
+        elif waits:
+            text = "no quorum of witnesses has seen its newest entries: nobody can check them"
+            hint = "Look which witnesses do not answer: the log names them (not cosigned)."
+            found.append(Finding(row.origin, FAULT, text, hint))
         else:
             found.append(Finding(row.origin, OK, f"answers at {row.url}"))
     return found
+
+
+async def _waits_for_a_quorum(view: View, origin: str) -> bool:
+    """Say whether a log has entries that no quorum has seen, and none comes to see more of it."""
+    if not quorum.witnesses_of(view.network, origin):
+        return False
+    before = await _seen_below(view, origin)
+    if before is None:
+        return False
+    await asyncio.sleep(2 * quorum.ROUND_SECONDS)  # a round may be under way
+    return await _seen_below(view, origin) == before
+
+
+async def _seen_below(view: View, origin: str) -> int | None:
+    """Return how many entries a quorum has seen, None when that is all of them."""
+    head = view.head(await view.registry(origin).checkpoint(), origin)
+    if head.level < Level.WITNESSED:
+        return 0
+    size = head.checkpoint.size
+    try:
+        # Its last entry is the status; that has evidence as soon as the log signed a newer one.
+        await view.evidence(origin, size - 1)
+    except DDTPError as error:
+        if error.rule != "log.1":
+            raise
+        return None
+    return size
 
 
 def _reason(error: DDTPError | OSError) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from chain import quorum
 from chain.client import RemoteLog
 from chain.copy import Copy
 from chain.mirror import Mirror
@@ -38,6 +39,7 @@ from tests.builders import (
     salts_of,
 )
 from tests.test_registry import BANK, BANK_KEY, LENDER, LENDER_KEY, secret
+from tests.test_trust import witness_card
 from tests.town import ORIGIN, Town, card_of, open_town
 
 Run = Callable[..., "Ran"]
@@ -530,6 +532,18 @@ async def test_doctor_finds_a_log_that_is_down(town: Town) -> None:
     await town.stop_log()
     assert (await in_thread("doctor", "--home", town.log_home)).code == 1
     assert (await in_thread("doctor", "--offline", "--home", town.log_home)).code == 0
+
+
+async def test_doctor_finds_a_log_whose_witnesses_are_away(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quorum, "ROUND_SECONDS", 0.1)
+    town.admit(*map(witness_card, range(4)))
+    await town.stop_log()
+    await town.start_log()
+    ran = await in_thread("doctor", "--home", town.log_home)
+    assert ran.code == 1
+    assert "no quorum of witnesses has seen its newest entries" in ran.out
 
 
 def test_doctor_looks_at_a_bare_machine(run: Run) -> None:

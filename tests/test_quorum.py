@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from chain import quorum
+from chain import doctor, quorum
 from chain.case import package_case
 from chain.log import WITNESSED, Log
 from chain.pinned import pin
@@ -219,6 +219,32 @@ async def test_without_a_quorum_entries_are_taken_and_witnessed_later(
         assert waited < quorum.ROUND_SECONDS / 2
         await until(lambda: log.size > index + 1)
         assert made.level(await log.evidence(index)) is Level.WITNESSED
+
+
+async def test_doctor_finds_a_log_that_waits_for_a_quorum(
+    watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quorum, "ROUND_SECONDS", 1)
+    async with running(watch, tmp_path) as (made, log):
+        (tmp_path / "view").mkdir()
+        pin(tmp_path / "view", watch.network_file, "")
+        view = View(tmp_path / "view", reach=lambda _, __: log, clock=lambda: int(time.time()))
+
+        async def state() -> str:
+            found = await doctor.registry(view, int(time.time()))
+            (state,) = (each.state for each in found if each.subject == made.origin)
+            return state
+
+        await made.append(log, "one")
+        assert await state() == doctor.OK
+        watch.kill(0, 1)
+        assert await state() == doctor.OK  # all that there is was seen
+        await made.append(log, "two")
+        assert await state() == doctor.FAULT
+        await asyncio.to_thread(watch.start, 0, 1)
+        await until(lambda: log.unwitnessed == 0)
+        assert await state() == doctor.OK
+        view.close()
 
 
 async def test_a_log_opens_while_its_witnesses_are_away(watch: Watch, tmp_path: Path) -> None:
