@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Final, NoReturn, Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from chain import member
 from chain.governance import write_card
 from chain.log import STATUS_SECONDS, Log
-from chain.pinned import NETWORK_FILE, pin
+from chain.member import CARD, MEMBER_KEY, SETTINGS, VIEW, Membership
 from chain.view import View
 from ddtp import note
 from ddtp.card import Card
@@ -25,16 +27,12 @@ from ddtp.cli import files, keyfile, settings
 from ddtp.errors import ConflictError, DDTPError, Unanswered
 from ddtp.keys import SigningKey
 from ddtp.network import Log as LogRow
-from ddtp.network import Member, MemberID, MemberKey, MemberRole, Network, Role
+from ddtp.network import MemberID, Network, Role
 
-SETTINGS: Final = "settings.toml"
-MEMBER_KEY: Final = "keys/member.key"
 LOG_KEY: Final = "keys/log.key"
-VIEW: Final = "view"
 LOG: Final = "log"
 ANCHOR: Final = "anchor"
 ANCHOR_KEY: Final = "keys/anchor.key"
-CARD: Final = "card.ddtpcard"
 PORT: Final = 8443
 
 
@@ -120,16 +118,30 @@ class Home(Struct, frozen=True):
         """
         if (path / SETTINGS).exists():
             raise ConflictError("cli.2", str(path / SETTINGS))
-        for folder in (path, path / "keys", path / VIEW, path / LOG):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.chmod(0o700)
-        for name in (MEMBER_KEY, LOG_KEY):
-            keyfile.ensure(path / name)
-        if not (path / VIEW / NETWORK_FILE).exists():
-            pin(path / VIEW, network_file, chosen.network_source)
-        member = keyfile.read(path / MEMBER_KEY)
-        card = _card(path, chosen, names, jurisdiction, member)
-        write_card(path / CARD, card, member)
+        asked = Membership(
+            member=MemberID(chosen.member),
+            names=names,
+            jurisdiction=jurisdiction,
+            endpoint=chosen.endpoint,
+        )
+        card = member.found(
+            path,
+            asked,
+            Role.LOG,
+            folders=(LOG,),
+            network_file=network_file,
+            source=chosen.network_source,
+        )
+        keyfile.ensure(path / LOG_KEY)
+        row = LogRow(
+            origin=chosen.origin,
+            key=keyfile.read(path / LOG_KEY).key_id,
+            operator=asked.member,
+            url=chosen.endpoint,
+            end=None,
+        )
+        card = replace(card, log=row)
+        write_card(path / CARD, card, keyfile.read(path / MEMBER_KEY))
         # Last: whoever finds settings finds all the rest.
         files.write(path / SETTINGS, settings.encode(chosen, _COMMENTS))
         return card
@@ -178,33 +190,6 @@ def read_card(path: Path) -> Card:
         return Card.open(files.read(path, limit=64 * 1024))
     except DDTPError as error:
         raise type(error)(error.rule, f"{path}: {error.detail}") from error
-
-
-def _card(
-    path: Path,
-    chosen: Settings,
-    names: Mapping[str, str],
-    jurisdiction: str,
-    member: SigningKey,
-) -> Card:
-    return Card(
-        member=Member(
-            id=MemberID(chosen.member),
-            names=names,
-            jurisdiction=jurisdiction,
-            endpoint=chosen.endpoint,
-            keys=(MemberKey(key=member.key_id, retired=False, bounds={}),),
-            purposes=(),
-            roles=(MemberRole(role=Role.LOG, bases=(), types=(), bounds={}),),
-        ),
-        log=LogRow(
-            origin=chosen.origin,
-            key=keyfile.read(path / LOG_KEY).key_id,
-            operator=MemberID(chosen.member),
-            url=chosen.endpoint,
-            end=None,
-        ),
-    )
 
 
 def _nobody(_: Network, origin: str) -> NoReturn:

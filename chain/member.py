@@ -1,7 +1,7 @@
 """A member's home: what every institution makes when it joins a network (spec/network.md).
 
-A provider and a receiver begin alike: a folder for their eyes only, the key by which they sign,
-a view that pins the network, and the card by which its governors admit them.
+Logs, witnesses, providers and receivers begin alike: a folder for their eyes only, the key by
+which they sign, a view that pins the network, and the card by which its governors admit them.
 """
 
 import shutil

@@ -4,9 +4,7 @@ Members submit with their signature, whoever has the key of a lock revokes, and 
 reads. Who may do what is the log's to say.
 """
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -17,7 +15,6 @@ from chain.home import LOG, Home
 from chain.log import Log
 from chain.registry import Registry
 from chain.store import FILE
-from chain.view import View
 from ddtp import encoding, http
 from ddtp.errors import MalformedError
 from ddtp.evidence import encode_all
@@ -148,22 +145,3 @@ def operations(home: Home, log: Log, clock: Callable[[], int]) -> Operations:
         ]
 
     return Operations(look, gauges)
-
-
-@contextlib.asynccontextmanager
-async def refreshed(view: View, seconds: float = 30) -> AsyncIterator[None]:
-    """Look for newer network statements now and as long as the block runs."""
-    await view.refresh()
-    refreshing = asyncio.create_task(_keep_fresh(view, seconds))
-    try:
-        yield
-    finally:
-        refreshing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await refreshing
-
-
-async def _keep_fresh(view: View, seconds: float) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        await view.refresh()

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from chain import amend, wording
 from chain.changes import changes
 from chain.governance import KEY, NETWORK, Governor, write_card
-from chain.home import CARD, Home, Settings, read_card
+from chain.home import Home, Settings, read_card
+from chain.member import CARD
 from ddtp import network, note
 from ddtp.card import Card
 from ddtp.cli import keyfile

@@ -108,8 +108,9 @@ async def _asked(
 ) -> Asked:
     """Return the log that is meant: that of a home by its files, or the one at an address."""
     if url is None:
-        from chain.home import LOG, SETTINGS, Home
+        from chain.home import LOG, Home
         from chain.kept import KeptLog
+        from chain.member import SETTINGS
         from chain.store import open_reads
 
         place = chain_home(home)

@@ -2,29 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from chain.cli import anchor, bridges, copies
 from chain.cli.backup import add_to as add_backup
-from chain.cli.shared import (
-    FILE,
-    chain_home,
-    home_of_log,
-    now,
-    remote,
-    run,
-    url_of_log,
-)
+from chain.cli.shared import FILE, chain_home, home_of_log, now, remote, run, url_of_log
 from chain.cli.witness import witness
 from ddtp import cli
 from ddtp.cli import console, files, safe
-
-if TYPE_CHECKING:
-    from chain.explorer import Explorer
-    from chain.home import Home
-    from chain.log import Log
 
 MOST_SHOWN: Final = 256
 
@@ -60,7 +47,8 @@ def init(
 ) -> None:
     """Make a log: its keys, its settings, and the card for the network's governors."""
     from chain import pinned
-    from chain.home import CARD, Home, Settings
+    from chain.home import Home, Settings
+    from chain.member import CARD
     from ddtp.fingerprint import Fingerprint
 
     place = chain_home(home)
@@ -109,55 +97,35 @@ def serve(home: Path | None, port: int | None) -> int:
 
 
 async def _serve(place: Path, port: int | None) -> int:
+    from chain import serving
     from chain.anchoring import anchored, told
     from chain.explorer import Explorer
     from chain.home import Home
-    from chain.server import refreshed
-
-    home = Home.open(place, os.environ)
-    await home.view.refresh()  # the log asks the witnesses that are named now
-    log = home.log()
-    try:
-        async with refreshed(home.view), anchored(home, log) as anchoring:
-            explorer = Explorer(
-                log, lambda: home.view.network, now, anchors=lambda: told(anchoring)
-            )
-            return await _serve_log(home, log, explorer, port)
-    finally:
-        log.close()
-        home.view.close()
-
-
-async def _serve_log(home: "Home", log: "Log", explorer: "Explorer", port: int | None) -> int:
-    from urllib.parse import urlsplit
-
-    from chain.home import CARD
+    from chain.member import CARD
     from chain.server import Front, operations
     from ddtp import web
 
-    chosen = home.settings
-    run_by = operations(home, log, now)
-    app = run_by.attach(web.application({**Front(log).handlers(), **explorer.handlers()}))
-    names = {urlsplit(chosen.endpoint).netloc}
-    async with (
-        run_by.admin(chosen.admin_host, chosen.admin_port),
-        web.serve(
-            app,
-            host=chosen.host,
-            port=chosen.port if port is None else port,
-            names=names,
-        ) as server,
-    ):
-        if chosen.origin not in [row.origin for row in home.view.network.logs]:
-            console().notice(
-                f"{chosen.origin} is not in the network yet: ddtp trust admit {home.path / CARD}"
+    home = Home.open(place, os.environ)
+    view, origin = home.view, home.settings.origin
+    await view.refresh()  # the log asks the witnesses that are named now
+    log = home.log()
+    try:
+        if origin not in [row.origin for row in view.network.logs]:
+            console().notice(f"{origin} is not in the network yet: ddtp trust admit {place / CARD}")
+        async with anchored(home, log) as anchoring:
+            explorer = Explorer(log, lambda: view.network, now, anchors=lambda: told(anchoring))
+            return await serving.run(
+                web.application({**Front(log).handlers(), **explorer.handlers()}),
+                operations(home, log, now),
+                view,
+                home.settings,
+                port=port,
+                schema="ddtp.serve/1",
+                origin=origin,
             )
-        stopped = web.until_stopped()  # signals are ours before anybody is told that we serve
-        console().result(
-            {"schema": "ddtp.serve/1", "url": server.url, "origin": chosen.origin},
-            f"serving {server.url}",
-        )
-        return await stopped
+    finally:
+        log.close()
+        view.close()
 
 
 @chain.command(epilog="\b\nExample: ddtp chain show --url http://127.0.0.1:8443 --last 5")

@@ -45,7 +45,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def remote(home: Path | None, url: str | None, client: Any) -> "RemoteLog":
     """Return the log at an address, or that of a home."""
     from chain.client import RemoteLog
-    from chain.home import SETTINGS, Settings
+    from chain.home import Settings
+    from chain.member import SETTINGS
     from ddtp.cli import settings
 
     if url is not None:

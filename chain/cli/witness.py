@@ -1,6 +1,7 @@
 """`ddtp chain witness`: cosign what logs show, as far as it goes on (spec/witness.md)."""
 
 import os
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
@@ -84,41 +85,26 @@ def serve(home: Path | None, port: int | None) -> int:
 
 
 async def _serve(place: Path, port: int | None) -> int:
-    from urllib.parse import urlsplit
-
+    from chain import serving
     from chain.client import reach
-    from chain.server import refreshed
     from chain.witness import WitnessFront
     from chain.witness_home import WitnessHome, operations
     from ddtp import web
 
-    async with web.Client() as client:
+    async with web.Client() as client, AsyncExitStack() as stack:
         home = WitnessHome.open(place, os.environ, reach(client))
-        try:
-            chosen = home.settings
-            witness = home.witness(reach(client))
-            try:
-                run_by = operations(home, witness, now)
-                async with (
-                    refreshed(home.view),
-                    run_by.admin(chosen.admin_host, chosen.admin_port),
-                    web.serve(
-                        run_by.attach(web.application(WitnessFront(witness).handlers())),
-                        host=chosen.host,
-                        port=chosen.port if port is None else port,
-                        names={urlsplit(chosen.endpoint).netloc},
-                    ) as server,
-                ):
-                    stopped = web.until_stopped()
-                    console().result(
-                        {"schema": "ddtp.serve/1", "url": server.url, "witness": chosen.name},
-                        f"serving {server.url}",
-                    )
-                    return await stopped
-            finally:
-                await witness.close()
-        finally:
-            home.view.close()
+        stack.callback(home.view.close)
+        witness = home.witness(reach(client))
+        stack.push_async_callback(witness.close)
+        return await serving.run(
+            web.application(WitnessFront(witness).handlers()),
+            operations(home, witness, now),
+            home.view,
+            home.settings,
+            port=port,
+            schema="ddtp.serve/1",
+            witness=home.settings.name,
+        )
 
 
 @witness.command(epilog="\b\nExample: ddtp chain witness show --home witness")

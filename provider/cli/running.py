@@ -1,6 +1,5 @@
 """`ddtp provider`: make a home, and serve it."""
 
-import os
 from pathlib import Path
 
 import click
@@ -9,7 +8,7 @@ from chain.cli.backup import add_to as add_backup
 from chain.cli.shared import now
 from chain.joining import Joining, joins, tell_card
 from ddtp.cli import console, safe
-from provider.cli.group import HOME, place, provider
+from provider.cli.group import HOME, opened, place, provider
 
 
 @provider.command(
@@ -52,37 +51,24 @@ def serve(*, home: Path | None, host: str | None, port: int | None) -> int:
     from ddtp.cli import logs
 
     logs.serving("provider")
-    return web.run(_serve(place(home), host, port))
+    return web.run(_serve(home, host, port))
 
 
-async def _serve(path: Path, host: str | None, port: int | None) -> int:
-    from urllib.parse import urlsplit
-
-    from chain.server import refreshed
-    from ddtp import web
-    from provider.home import Home
+async def _serve(home: Path | None, host: str | None, port: int | None) -> int:
+    from chain import serving
     from provider.operations import operations
     from provider.server import app
 
-    async with web.Client() as client:
-        home = await Home.open(path, os.environ, client=client)
-        try:
-            chosen = home.settings
-            run_by = operations(home, now)
-            served = web.serve(
-                run_by.attach(app(home)),
-                host=host or chosen.host,
-                port=chosen.port if port is None else port,
-                names={urlsplit(chosen.endpoint).netloc},
-            )
-            admin = run_by.admin(chosen.admin_host, chosen.admin_port)
-            async with refreshed(home.view), home.provider, admin, served as server:
-                stopped = web.until_stopped()
-                fields = {"schema": "ddtp.provider.serve/1", "url": server.url}
-                console().result(fields, f"serving {server.url}")
-                return await stopped
-        finally:
-            home.close()
+    async with opened(home) as found, found.provider:
+        return await serving.run(
+            app(found),
+            operations(found, now),
+            found.view,
+            found.settings,
+            host=host,
+            port=port,
+            schema="ddtp.provider.serve/1",
+        )
 
 
 add_backup(

@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,18 +42,26 @@ def home_of(given: Path | None) -> Path:
     return given if given is not None else files.home("receiver", os.environ)
 
 
-def with_home(home: Path | None, work: Callable[["Home"], Awaitable[T]]) -> T:
-    """Open the home, do one thing with it, and close it."""
+@asynccontextmanager
+async def opened(home: Path | None) -> "AsyncIterator[Home]":
+    """Open the home as long as the block runs."""
     from ddtp.web import Client
     from receiver.home import Home
 
+    async with Client() as client:
+        found = await Home.open(home_of(home), os.environ, client=client)
+        try:
+            yield found
+        finally:
+            found.close()
+
+
+def with_home(home: Path | None, work: Callable[["Home"], Awaitable[T]]) -> T:
+    """Open the home, do one thing with it, and close it."""
+
     async def run() -> T:
-        async with Client() as client:
-            opened = await Home.open(home_of(home), os.environ, client=client)
-            try:
-                return await work(opened)
-            finally:
-                opened.close()
+        async with opened(home) as found:
+            return await work(found)
 
     return asyncio.run(run())
 
@@ -63,14 +72,14 @@ def listed(home: Path | None, *, every: bool) -> None:
 
     language = console().language
 
-    async def look(opened: "Home") -> list[tuple["Asked", str, list[str]]]:
+    async def look(found: "Home") -> list[tuple["Asked", str, list[str]]]:
         return [
             (
                 each,
-                telling.matter(opened, each),
-                telling.withdrawals(opened, each, language) if each.is_withdrawn else [],
+                telling.matter(found, each),
+                telling.withdrawals(found, each, language) if each.is_withdrawn else [],
             )
-            for each in opened.desk.cases.listing()
+            for each in found.desk.cases.listing()
             if every or _came(each)
         ]
 

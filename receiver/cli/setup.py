@@ -1,6 +1,5 @@
 """`ddtp receiver init` and `serve`: a home, and its server."""
 
-import os
 from pathlib import Path
 
 import click
@@ -8,8 +7,7 @@ import click
 from chain.cli.backup import add_to as add_backup
 from chain.cli.shared import now
 from chain.joining import Joining, joins, tell_card
-from ddtp.cli import console
-from receiver.cli.group import HOME, home_of, receiver
+from receiver.cli.group import HOME, home_of, opened, receiver
 
 
 @receiver.command(
@@ -49,41 +47,26 @@ def serve(*, home: Path | None, host: str | None, port: int | None) -> int:
     from ddtp.cli import logs
 
     logs.serving("receiver")
-    return web.run(_serve(home_of(home), host, port))
+    return web.run(_serve(home, host, port))
 
 
-async def _serve(path: Path, host: str | None, port: int | None) -> int:
-    from urllib.parse import urlsplit
-
-    from chain.server import refreshed
-    from ddtp import web
-    from receiver.home import Home
+async def _serve(home: Path | None, host: str | None, port: int | None) -> int:
+    from chain import serving
     from receiver.operations import operations
     from receiver.server import door, sweeping
 
-    async with web.Client() as client:
-        opened = await Home.open(path, os.environ, client=client)
-        try:
-            chosen = opened.settings
-            run_by = operations(opened, now)
-            served = web.serve(
-                run_by.attach(door(opened.desk, opened.retention)),
-                host=host or chosen.host,
-                port=chosen.port if port is None else port,
-                names={urlsplit(chosen.endpoint).netloc},
+    async with opened(home) as found:
+        chosen = found.settings
+        async with sweeping(found.retention, chosen.sweep_seconds):
+            return await serving.run(
+                door(found.desk, found.retention),
+                operations(found, now),
+                found.desk.view,
+                chosen,
+                host=host,
+                port=port,
+                schema="ddtp.receiver.serve/1",
             )
-            async with (
-                served as server,
-                run_by.admin(chosen.admin_host, chosen.admin_port),
-                refreshed(opened.desk.view),
-                sweeping(opened.retention, chosen.sweep_seconds),
-            ):
-                stopped = web.until_stopped()
-                fields = {"schema": "ddtp.receiver.serve/1", "url": server.url}
-                console().result(fields, f"serving {server.url}")
-                return await stopped
-        finally:
-            opened.close()
 
 
 add_backup(
