@@ -8,7 +8,6 @@ but the grant's fingerprint and lock leaves the wallet before the grant's entry 
 import asyncio
 import base64
 import secrets
-import threading
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -32,7 +31,6 @@ from ddtp.record import DOCUMENT, ROW, SECTION, Item, document_of
 from ddtp.request import Request
 from ddtp.submission import Registration as Registering
 from ddtp.transfer import Event, State, after
-from holder.arriving import pipe
 from holder.consent import Choice, Held, name_of, shown
 from holder.history import Given, Transfer, load, store, turn
 from holder.vault import HashingWriter
@@ -372,34 +370,13 @@ async def _seal_documents(
 def _reseal(wallet: Wallet, sha256: bytes, recipient: str, outbox: Path) -> bytes:
     """Seal a document of the vault to a recipient, and return the age file's SHA-256.
 
-    One thread opens it and another seals it: it is never whole in memory nor bare on a disk.
+    It is never whole in memory, if it is large, nor bare on a disk.
     """
-    source, sink = pipe()
-    failed: list[Exception] = []
-    whole = threading.Event()
-
-    def read() -> None:
-        try:
-            with sink:
-                wallet.vault.read_document(sha256, sink)
-            whole.set()
-        except (DDTPError, OSError) as error:
-            failed.append(error)
-
-    reader = threading.Thread(target=read, daemon=True)
     beside = outbox / f"{sha256.hex()[:16]}.part"
-    with source:
-        reader.start()
-        try:
-            with files.writing(beside, force=True, mode=0o600) as target:
-                hashing = HashingWriter(files.Streaming(target))
-                seal.seal_stream(source, cast("BinaryIO", hashing), [recipient])
-        finally:
-            source.close()
-            reader.join()
-    if not whole.is_set():
-        beside.unlink()
-        raise failed[0] if failed else StorageError("vault.2", "a document was not read whole")
+    with files.writing(beside, force=True, mode=0o600) as target:
+        hashing = HashingWriter(files.Streaming(target))
+        with wallet.vault.opened(sha256) as source:
+            seal.seal_stream(source, cast("BinaryIO", hashing), [recipient])
     beside.replace(outbox / f"{hashing.sha256.hex()}.age")
     return hashing.sha256
 

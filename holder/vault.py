@@ -15,6 +15,7 @@ lost. What the files mean is holder.wallet's business.
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -24,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, cast
 
-from ddtp import seal
+from ddtp import aside, seal
 from ddtp.cli import files
 from ddtp.errors import LockedError, MalformedError, StorageError
 from ddtp.keys import derive
@@ -166,17 +167,58 @@ class Vault:
             StorageError: vault.4, it is not here; vault.2, it is damaged or another one.
         """
         hashing = HashingWriter(target)
+        with self._document(sha256) as source, self._opening(sha256):
+            seal.unseal_stream(source, cast("BinaryIO", hashing), self._identity)
+            self._check_document(sha256, hashing.sha256)
+        return hashing.size
+
+    @contextlib.contextmanager
+    def opened(self, sha256: bytes) -> Iterator[BinaryIO]:
+        """Give a document to be read to its end; it counts when the block is left.
+
+        A large one is opened by a process of its own, beside whatever is done with it.
+
+        Raises:
+            StorageError: vault.4, it is not here; vault.2, it is damaged or another one;
+                vault.8, the process ended.
+        """
+        with self._document(sha256) as source:
+            if os.fstat(source.fileno()).st_size < aside.LEAST_BYTES:
+                whole = io.BytesIO()
+                self.read_document(sha256, whole)
+                whole.seek(0)
+                yield whole
+                return
+            with self._opening(sha256):
+                opening = aside.Opening(self._identity, source)
+            with opening:
+                yield cast("BinaryIO", opening.contents)
+                with self._opening(sha256):
+                    self._check_document(sha256, opening.end().sha256)
+
+    def _document(self, sha256: bytes) -> BinaryIO:
+        """Return the file of a document."""
         path = self.path("documents", sha256)
         try:
-            with path.open("rb") as source:
-                seal.unseal_stream(source, cast("BinaryIO", hashing), self._identity)
+            return path.open("rb")
         except FileNotFoundError as error:
             raise StorageError("vault.4", f"documents: {path.name} is gone") from error
+
+    @contextlib.contextmanager
+    def _opening(self, sha256: bytes) -> Iterator[None]:
+        """Say what is wrong with a document that is opened in the block."""
+        name = self.path("documents", sha256).name
+        try:
+            yield
         except (MalformedError, LockedError) as error:
-            raise StorageError("vault.2", f"documents: {path.name}: {error.detail}") from error
-        if hashing.sha256 != sha256:
-            raise StorageError("vault.2", f"documents: {path.name} holds another document")
-        return hashing.size
+            raise StorageError("vault.2", f"documents: {name}: {error.detail}") from error
+        except (ChildProcessError, BlockingIOError) as error:
+            raise StorageError("vault.8", f"documents: {name}: {error}") from error
+
+    def _check_document(self, sha256: bytes, found: bytes) -> None:
+        if found != sha256:
+            name = self.path("documents", sha256).name
+            raise StorageError("vault.2", f"documents: {name} holds another document")
 
     def is_arriving(self, sha256: bytes) -> bool:
         """Return whether an earlier try to fetch a document left something."""
