@@ -192,7 +192,7 @@ class Vault:
             with self._opening(sha256):
                 opening = aside.Opening(self._identity, source)
             with opening:
-                yield cast("BinaryIO", opening.contents)
+                yield opening.contents
                 with self._opening(sha256):
                     self._check_document(sha256, opening.end().sha256)
 

@@ -287,7 +287,7 @@ class Desk(Struct, frozen=True, kw_only=True):
         folder, shown = self.folders.of(came.asked.id), came.presentation.packages
         # Each file is read once, however often a presentation names it.
         named = {sha256 for each in shown for _, sha256 in each.documents}
-        files = {sha256: found for sha256 in named if (found := folder.find(sha256)) is not None}
+        files = {sha256: found for sha256 in named if (found := folder.found(sha256)) is not None}
         return [
             {index: files[sha256] for index, sha256 in each.documents if sha256 in files}
             for each in shown

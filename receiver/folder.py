@@ -18,12 +18,13 @@ from collections.abc import Set
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from ddtp import encoding, seal
 from ddtp.cli import files
 from ddtp.errors import DDTPError, LockedError, MalformedError
 from ddtp.verify import Found
+from receiver.meanwhile import Meanwhile
 
 IDENTITY: Final = "identity"
 REQUEST: Final = "request.age"
@@ -49,22 +50,24 @@ class Folders(Struct, frozen=True):
     Attributes:
         root: Where they lie.
         desk: The identity that opens what is sealed to the desk.
+        meanwhile: What was learnt of documents as they came.
     """
 
     root: Path
     desk: str
+    meanwhile: Meanwhile = field(default_factory=Meanwhile)
 
     def __repr__(self) -> str:
         return f"Folders({self.root})"
 
     def of(self, request_id: str) -> "Folder":
         """Return the folder of one case, by an id that the store knows."""
-        return Folder(self.root / request_id, self.desk)
+        return Folder(self.root / request_id, self.desk, self.meanwhile)
 
     def strays(self, known: Set[str], before: float) -> list["Folder"]:
         """Return folders of no case, which a stop left behind before this time."""
         return [
-            Folder(path, self.desk)
+            Folder(path, self.desk, self.meanwhile)
             for path in self.root.iterdir()
             if path.name not in known and path.stat().st_mtime < before
         ]
@@ -76,10 +79,12 @@ class Folder(Struct, frozen=True):
     Attributes:
         path: Named by the request's id.
         desk: The identity that opens what is sealed to the desk.
+        meanwhile: What was learnt of documents as they came.
     """
 
     path: Path
     desk: str
+    meanwhile: Meanwhile
 
     def __repr__(self) -> str:
         return f"Folder({self.path})"
@@ -114,6 +119,12 @@ class Folder(Struct, frozen=True):
     def document(self, sha256: bytes) -> Path:
         """Return where a document with this SHA-256 of its age file lies once it is whole."""
         return self.path / DOCUMENTS / sha256.hex()
+
+    def found(self, sha256: bytes) -> Found | None:
+        """Return what `find` does, of a document that has just come without reading it again."""
+        place = self.document(sha256)
+        known = self.meanwhile.found(place)
+        return known if known is not None and place.exists() else self.find(sha256)
 
     def find(self, sha256: bytes) -> Found | None:
         """Return size and SHA-256 of what a document's age file holds, None when not here.
@@ -179,6 +190,7 @@ class Folder(Struct, frozen=True):
 
     def erase(self, *, keep_proof: bool) -> None:
         """Erase what the holder sent; nothing of it is left when this returns."""
+        self.meanwhile.forget(self.path)
         if not self.path.is_dir():
             return
         if keep_proof:
@@ -193,6 +205,7 @@ class Folder(Struct, frozen=True):
 
     def erase_answers(self) -> tuple[str, ...]:
         """Erase what was sent to a request that stays open, and return what went."""
+        self.meanwhile.forget(self.path)
         documents = self.path / DOCUMENTS
         sent = list(self.path.glob(f"*{SENT}"))
         uploaded = list(documents.iterdir()) if documents.is_dir() else []

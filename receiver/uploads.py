@@ -16,7 +16,7 @@ import shutil
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 from msgspec import Struct
 
@@ -24,8 +24,10 @@ from ddtp.cli import files
 from ddtp.errors import ConflictError, DDTPError, StorageError
 from receiver.cases import Cases
 from receiver.folder import PART, Folder, sync
+from receiver.meanwhile import Learning
 from receiver.rows import Asked
 
+PIECE_BYTES: Final = 2**20
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -133,22 +135,25 @@ async def append(
             part.unlink(missing_ok=True)
             _check_offset(offset, length)
             return length
-        digest = await asyncio.to_thread(_begun, file)
-        size = file.tell()
+        size = file.seek(0, io.SEEK_END)
         _check_offset(offset, size)
         _check_room(part.parent, length - size + limits.free)
-        target = cast("BinaryIO", files.Streaming(file, size))
-        async for piece in pieces:
-            size += len(piece)
-            if size > length:
-                raise DDTPError("upload.4", f"more than the {length} bytes announced")
-            await asyncio.to_thread(_write, target, digest, piece)
-        if size == length:
-            try:
-                await asyncio.to_thread(_finish, file, digest, part, whole)
-            except DDTPError:
-                await asyncio.to_thread(cases.drop_upload, asked, sha256)
-                raise
+        with folder.meanwhile.learning(folder.identity(), length) as learning:
+            coming = Coming(file, learning)
+            await asyncio.to_thread(coming.take_up)
+            async for piece in pieces:
+                size += len(piece)
+                if size > length:
+                    raise DDTPError("upload.4", f"more than the {length} bytes announced")
+                await asyncio.to_thread(coming.write, piece)
+            if size == length:
+                try:
+                    await asyncio.to_thread(coming.finish, part, whole)
+                except DDTPError:
+                    await asyncio.to_thread(cases.drop_upload, asked, sha256)
+                    raise
+                if (found := await asyncio.to_thread(learning.found)) is not None:
+                    folder.meanwhile.note(whole, found)
     return size
 
 
@@ -167,12 +172,6 @@ def _alone(part: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _begun(file: BinaryIO) -> "hashlib._Hash":
-    """Return the hash of what is here, to be gone on with."""
-    file.seek(0)
-    return hashlib.file_digest(cast("io.BufferedRandom", file), "sha256")
-
-
 def _check_offset(offset: int, size: int) -> None:
     if offset != size:
         raise OffsetError(f"{size} bytes are here, not {offset}", size)
@@ -184,22 +183,50 @@ def _check_room(folder: Path, needed: int) -> None:
         raise StorageError("upload.7", f"{free} bytes are free, {needed} are needed")
 
 
-def _write(file: BinaryIO, digest: "hashlib._Hash", piece: bytes) -> None:
-    try:
-        file.write(piece)
-        file.flush()
-        digest.update(piece)
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StorageError("upload.7", "the disk is full") from error
-        raise
+class Coming:
+    """A document as it comes: kept, hashed, and learnt of."""
 
+    def __init__(self, file: BinaryIO, learning: Learning) -> None:
+        self._file = file
+        self._learning = learning
+        self._digest = hashlib.sha256()
+        self._target = files.Streaming(file)
 
-def _finish(file: BinaryIO, digest: "hashlib._Hash", part: Path, whole: Path) -> None:
-    """Give a document its name, if it is what the name says."""
-    os.fsync(file.fileno())
-    if digest.hexdigest() != whole.name:
-        part.unlink()
-        raise DDTPError("upload.5", "these are not the bytes that the document is named by")
-    part.rename(whole)
-    sync(whole.parent)
+    def take_up(self) -> None:
+        """Read what is here already; what comes is added to it."""
+        self._file.seek(0)
+        while piece := self._file.read(PIECE_BYTES):
+            self._take(piece)
+        self._target = files.Streaming(self._file, self._file.tell())
+
+    def write(self, piece: bytes) -> None:
+        """Add some more.
+
+        Raises:
+            StorageError: upload.7, the disk is full.
+        """
+        try:
+            self._target.write(piece)
+            self._target.flush()
+        except OSError as error:
+            if error.errno in _FULL:
+                raise StorageError("upload.7", "the disk is full") from error
+            raise
+        self._take(piece)
+
+    def finish(self, part: Path, whole: Path) -> None:
+        """Give the document its name, if it is what the name says.
+
+        Raises:
+            DDTPError: upload.5.
+        """
+        os.fsync(self._file.fileno())
+        if self._digest.hexdigest() != whole.name:
+            part.unlink()
+            raise DDTPError("upload.5", "these are not the bytes that the document is named by")
+        part.rename(whole)
+        sync(whole.parent)
+
+    def _take(self, piece: bytes) -> None:
+        self._digest.update(piece)
+        self._learning.take(piece)

@@ -37,7 +37,7 @@ LEVELS = (
     "record_type request presentation",
     "purpose verify",
     "evidence_file words",
-    "web cli",
+    "web cli aside",
 )
 # What would let the core fetch time, chance, files or a network instead of being told.
 IMPURE = {

@@ -10,13 +10,14 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ddtp import seal
+from ddtp import aside, seal
 from ddtp.errors import ConflictError, DDTPError, Outcome, StorageError
 from ddtp.package import Package
 from ddtp.transfer import Event
 from ddtp.verify import Found
 from receiver import uploads
 from receiver.folder import PART, Folder
+from receiver.meanwhile import Learning
 from receiver.requests import Made
 from receiver.rows import Asked
 from receiver.uploads import Limits, OffsetError, append, check_token, number_in, offset_of
@@ -248,7 +249,7 @@ def test_upload_7_a_disk_that_fills_up_meanwhile_is_said() -> None:
         Path("/dev/full").open("wb", buffering=0) as full,
         pytest.raises(StorageError) as refused,
     ):
-        uploads._write(full, hashlib.sha256(), DATA)
+        uploads.Coming(full, Learning(None)).write(DATA)
     assert refused.value.rule == "upload.7"
 
 
@@ -270,6 +271,71 @@ async def test_a_document_is_found_by_what_it_holds(counter: Counter) -> None:
 async def test_a_document_that_is_no_age_file_is_found_as_nothing(counter: Counter) -> None:
     await counter.append(DATA)
     assert counter.folder.find(hashlib.sha256(DATA).digest()) == Found(size=0, sha256=b"")
+
+
+# Large documents, which are opened as they come
+
+LARGE = bytes(range(256)) * (aside.LEAST_BYTES // 256)
+WIDE = replace(LIMITS, total=4 * len(LARGE))
+
+
+def forged(counter: Counter, name: bytes) -> None:
+    """Exchange a document that lies here, which whoever reads it notices."""
+    counter.folder.document(name).write_bytes(b"something else")
+
+
+async def test_what_a_large_document_holds_is_learnt_as_it_comes(counter: Counter) -> None:
+    wide = replace(counter, limits=WIDE)
+    sealed, name = await sealed_letter(wide, LARGE)
+    forged(counter, name)
+    assert counter.folder.found(name) == Found(
+        size=len(LARGE), sha256=hashlib.sha256(LARGE).digest()
+    )
+    assert counter.folder.find(name) == Found(size=0, sha256=b"")
+    assert len(sealed) > len(LARGE)
+
+
+async def test_what_came_before_a_cut_is_learnt_too(counter: Counter) -> None:
+    wide = replace(counter, limits=WIDE)
+    sealed = seal.seal(LARGE, [counter.made.request.recipient])
+    await wide.append(sealed[:3_000_000], of=sealed)
+    await wide.append(sealed[3_000_000:], of=sealed, offset=3_000_000)
+    name = hashlib.sha256(sealed).digest()
+    forged(counter, name)
+    assert counter.folder.found(name) == Found(
+        size=len(LARGE), sha256=hashlib.sha256(LARGE).digest()
+    )
+
+
+async def test_a_small_document_is_read_when_it_is_asked_for(counter: Counter) -> None:
+    _, name = await sealed_letter(counter)
+    forged(counter, name)
+    assert counter.folder.found(name) == Found(size=0, sha256=b"")
+
+
+async def test_a_large_document_that_does_not_open_is_found_as_nothing(counter: Counter) -> None:
+    wide = replace(counter, limits=WIDE)
+    await wide.append(LARGE)
+    assert counter.folder.found(hashlib.sha256(LARGE).digest()) == Found(size=0, sha256=b"")
+
+
+async def test_a_third_large_document_at_once_is_read_later(counter: Counter) -> None:
+    wide = replace(counter, limits=WIDE)
+    meanwhile, identity = counter.folder.meanwhile, counter.folder.identity()
+    with meanwhile.learning(identity, len(LARGE)), meanwhile.learning(identity, len(LARGE)):
+        _, name = await sealed_letter(wide, LARGE)
+    assert counter.folder.meanwhile.found(counter.folder.document(name)) is None
+    assert counter.folder.found(name) == Found(
+        size=len(LARGE), sha256=hashlib.sha256(LARGE).digest()
+    )
+
+
+async def test_what_was_learnt_of_an_erased_document_is_forgotten(counter: Counter) -> None:
+    wide = replace(counter, limits=WIDE)
+    _, name = await sealed_letter(wide, LARGE)
+    counter.folder.erase_answers()
+    assert counter.folder.meanwhile.found(counter.folder.document(name)) is None
+    assert counter.folder.found(name) is None
 
 
 async def with_letter(counter: Counter) -> tuple[Package, int]:

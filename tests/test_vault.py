@@ -8,12 +8,13 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from ddtp import seal
+from ddtp import aside, seal
 from ddtp.errors import DDTPError, LockedError, StorageError
 from holder.keys import Keys
 from holder.vault import MOST_SEGMENTS, Vault
@@ -351,3 +352,48 @@ def test_ten_thousand_rows_are_listed_fast(vault: Vault) -> None:
     started = time.process_time()
     assert len(fresh.rows()) == 10_000
     assert time.process_time() - started < 1
+
+
+# Large documents, which a process of its own opens
+
+LARGE = os.urandom(aside.LEAST_BYTES)
+LARGE_NAME = hashlib.sha256(LARGE).digest()
+
+
+@pytest.mark.parametrize("data", [LARGE, CANARY, b""], ids=["large", "small", "empty"])
+def test_a_document_is_given_to_be_read(vault: Vault, data: bytes) -> None:
+    sha256 = hashlib.sha256(data).digest()
+    vault.put_document(sha256, io.BytesIO(data))
+    with vault.opened(sha256) as source:
+        assert source.read() == data
+
+
+def test_vault_2_a_large_document_cut_short_is_refused_at_its_end(vault: Vault) -> None:
+    vault.put_document(LARGE_NAME, io.BytesIO(LARGE))
+    path = vault.path("documents", LARGE_NAME)
+    path.write_bytes(path.read_bytes() + b"!")
+    assert refused(read_whole, vault, LARGE_NAME) == "vault.2"
+
+
+def test_vault_2_another_large_document_is_refused_at_its_end(vault: Vault) -> None:
+    vault.put_document(LARGE_NAME, io.BytesIO(LARGE))
+    other = hashlib.sha256(CANARY).digest()
+    vault.path("documents", LARGE_NAME).rename(vault.path("documents", other))
+    assert refused(read_whole, vault, other) == "vault.2"
+
+
+def test_vault_4_says_that_a_document_to_be_read_is_gone(vault: Vault) -> None:
+    assert refused(read_whole, vault, LARGE_NAME) == "vault.4"
+
+
+def test_vault_8_says_that_the_process_that_opens_ended(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault.put_document(LARGE_NAME, io.BytesIO(LARGE))
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    assert refused(read_whole, vault, LARGE_NAME) == "vault.8"
+
+
+def read_whole(vault: Vault, sha256: bytes) -> bytes:
+    with vault.opened(sha256) as source:
+        return source.read()

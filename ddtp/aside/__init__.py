@@ -11,7 +11,7 @@ import contextlib
 import socket
 import subprocess
 import sys
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final, Self, cast
 
 from msgspec import Struct
 
@@ -37,12 +37,8 @@ class Opening:
 
     Args:
         identity: What opens it.
-        source: The file. None if it comes by and by: it is written to `sink` then, and what it
-            holds goes nowhere.
-
-    Attributes:
-        sink: Where the age file is written to, without a source.
-        contents: Where what it holds is read from, with a source; it counts once `end` returns.
+        source: The file. None if it comes by and by: it is written here then, and what it holds
+            goes nowhere.
 
     Raises:
         OSError: No process can be started.
@@ -65,8 +61,23 @@ class Opening:
         except OSError:
             self._control.close()
             raise
-        self.sink = self._process.stdin
-        self.contents = self._process.stdout
+
+    @property
+    def contents(self) -> BinaryIO:
+        """What is read from here is what the source holds; it counts once `end` returns."""
+        if self._process.stdout is None:
+            raise ValueError("without a source the contents go nowhere")
+        return cast("BinaryIO", self._process.stdout)
+
+    def write(self, data: bytes) -> int:
+        """Give some more of the age file.
+
+        Raises:
+            BrokenPipeError: It takes no more: `end` says why.
+        """
+        if self._process.stdin is None:
+            raise ValueError("the source gives all of the age file")
+        return self._process.stdin.write(data)
 
     def end(self) -> Opened:
         """Return what the file held, once all of it has been given and taken.
@@ -77,8 +88,8 @@ class Opening:
             ChildProcessError: The process ended before it was done.
         """
         with contextlib.suppress(BrokenPipeError):
-            if self.sink is not None:
-                self.sink.close()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
         said = b""
         with contextlib.suppress(ConnectionResetError):  # it ended before it read the identity
             while more := self._control.recv(_LINE_BYTES):
@@ -98,7 +109,7 @@ class Opening:
     def __exit__(self, *error: object) -> None:
         self._process.kill()
         self._process.wait()
-        for end in (self.sink, self.contents):
+        for end in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(BrokenPipeError):
                 if end is not None:
                     end.close()
