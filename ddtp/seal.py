@@ -6,18 +6,21 @@ says nothing about who sealed it; that is what signatures are for (ddtp.cose).
 age draws its own randomness, so sealing twice gives different bytes.
 """
 
+import io
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 import pyrage  # type: ignore[import-untyped]  # it ships no types
 
 from ddtp.errors import DDTPError, LockedError, MalformedError
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
 START = b"age-encryption.org/v1\n"
 IDENTITY_BYTES = 32
 PIECE = 2**18
-"""Bytes read and written at once. age asks for 8 KiB: threads that hand these on would spend
-more time in turns than at work."""
+"""Bytes read and written at once; age's own steps of 8 KiB are taken in a buffer."""
 
 _NO_KEY = "No matching keys found"
 
@@ -89,13 +92,13 @@ def seal_stream(source: BinaryIO, target: BinaryIO, recipients: Sequence[str]) -
         OSError: Reading or writing failed.
     """
     keys = _recipients(recipients)
-    reader, writer = _Reader(source, b""), _Writer(target)
-    try:
-        pyrage.encrypt_io(reader, writer, keys)
-        writer.flush()
-    except (pyrage.EncryptError, OSError):
-        _raise_failure(reader, writer)
-        raise
+    with _Streams(source, b"", target) as streams:
+        try:
+            pyrage.encrypt_io(streams.reader, streams.writer, keys)
+            streams.flush()
+        except (pyrage.EncryptError, OSError):
+            streams.raise_failure()
+            raise
 
 
 def unseal_stream(source: BinaryIO, target: BinaryIO, identity: str) -> None:
@@ -112,14 +115,14 @@ def unseal_stream(source: BinaryIO, target: BinaryIO, identity: str) -> None:
     key = _identity(identity)
     start = source.read(len(START))
     _check_start(start)
-    reader, writer = _Reader(source, start), _Writer(target)
-    try:
-        pyrage.decrypt_io(reader, writer, [key])
-        writer.flush()
-    except (pyrage.DecryptError, OSError) as error:
-        _raise_failure(reader, writer)
-        writer.flush()  # what came before the damage: it is a beginning to go on from
-        raise _refusal(error) from None
+    with _Streams(source, start, target) as streams:
+        try:
+            pyrage.decrypt_io(streams.reader, streams.writer, [key])
+            streams.flush()
+        except (pyrage.DecryptError, OSError) as error:
+            streams.raise_failure()
+            streams.flush()  # what came before the damage: it is a beginning to go on from
+            raise _refusal(error) from None
 
 
 def seal_with_passphrase(data: bytes, passphrase: str) -> bytes:
@@ -145,66 +148,85 @@ def unseal_with_passphrase(data: bytes, passphrase: str) -> bytes:
     return opened
 
 
-class _Reader:
-    """A stream for age that begins with bytes already read and remembers a failure.
+class _Streams:
+    """The two streams that age is given: they take its small steps, and remember a failure.
 
     age hides why a stream failed, and a full disk must not look like a damaged file.
     """
 
+    def __init__(self, source: BinaryIO, start: bytes, target: BinaryIO) -> None:
+        self._source = _Source(source, start)
+        self._target = _Target(target)
+        self.reader = io.BufferedReader(self._source, PIECE)
+        self.writer = io.BufferedWriter(self._target, PIECE)
+
+    def flush(self) -> None:
+        self.writer.flush()
+        self._target.flush_on()
+
+    def raise_failure(self) -> None:
+        failure = self._source.failure or self._target.failure
+        if failure is not None:
+            raise failure
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._target.ended = True
+
+
+class _Source(io.RawIOBase):
+    """What age reads: bytes already read, and then the rest."""
+
     def __init__(self, source: BinaryIO, start: bytes) -> None:
         self._source = source
-        self._held = start
-        self._place = 0
+        self._start = start
         self.failure: OSError | None = None
 
-    def read(self, size: int) -> bytes:
-        if self._place == len(self._held):
-            try:
-                self._held, self._place = self._source.read(PIECE), 0
-            except OSError as error:
-                self.failure = error
-                raise
-        begin = self._place
-        self._place = min(begin + size, len(self._held))
-        return self._held[begin : self._place]
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        place = memoryview(buffer)
+        try:
+            data = self._start or self._source.read(len(place))
+        except OSError as error:
+            self.failure = error
+            raise
+        self._start = b""
+        place[: len(data)] = data
+        return len(data)
 
 
-class _Writer:
-    """A stream for age that remembers a failure."""
+class _Target(io.RawIOBase):
+    """What age writes to."""
 
     def __init__(self, target: BinaryIO) -> None:
         self._target = target
-        self._held = bytearray()
         self.failure: OSError | None = None
+        self.ended = False
 
-    def write(self, data: bytes) -> int:
-        self._held += data
-        if len(self._held) >= PIECE:
-            self._pass_on()
-        return len(data)
+    def writable(self) -> bool:
+        return True
 
-    def flush(self) -> None:
-        self._pass_on()
+    def write(self, data: "ReadableBuffer") -> int:
+        piece = bytes(data)
+        try:
+            # A buffer that is thrown away tries once more to write what it holds.
+            if not self.ended:
+                self._target.write(piece)
+        except OSError as error:
+            self.failure = error
+            raise
+        return len(piece)
+
+    def flush_on(self) -> None:
         try:
             self._target.flush()
         except OSError as error:
             self.failure = error
             raise
-
-    def _pass_on(self) -> None:
-        held, self._held = bytes(self._held), bytearray()
-        try:
-            if held:
-                self._target.write(held)
-        except OSError as error:
-            self.failure = error
-            raise
-
-
-def _raise_failure(reader: _Reader, writer: _Writer) -> None:
-    failure = reader.failure or writer.failure
-    if failure is not None:
-        raise failure
 
 
 def _check_start(start: bytes) -> None:

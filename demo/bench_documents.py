@@ -133,9 +133,8 @@ async def ask(stage: Stage) -> Document:
 async def _carried(stage: Stage, name: str) -> tuple[Mapping[str, int], Mapping[str, float]]:
     """Carry a file to the receiver; return the peak of each process, and seconds by hop."""
     link = await offer(stage, name)
-    pids = {room: stage.serving[room].pid for room in ("provider", "receiver")}
-    for pid in pids.values():
-        _forget_peak(pid)
+    for room in ("provider", "receiver"):
+        _forget_peak(stage.serving[room].pid)
     collected, collecting = await _timed(_watched(stage, "wallet", "collect", link, *WALLET))
     asked = await ask(stage)
     sent, sharing = await _timed(
@@ -146,8 +145,12 @@ async def _carried(stage: Stage, name: str) -> tuple[Mapping[str, int], Mapping[
     )
     if sent[0]["state"] != "verified":
         raise RuntimeError(f"the transfer ended as {sent[0]['state']}")
-    peaks = {room: _peak(pid) for room, pid in pids.items()}
-    peaks |= {"wallet collect": collected[1], "wallet share": sent[1]}
+    peaks = {
+        "wallet collect": collected[1]["wallet"],
+        "wallet share": sent[1]["wallet"],
+        "provider": collected[1]["provider"],
+        "receiver": sent[1]["receiver"],
+    }
     return peaks, {"to the wallet": collecting, "to the receiver": sharing}
 
 
@@ -156,22 +159,31 @@ async def _timed(work: Awaitable[T]) -> tuple[T, float]:
     return await work, time.perf_counter() - begin
 
 
-async def _watched(stage: Stage, *words: str | Path) -> tuple[Document, int]:
-    """Return what a command says, and the most memory that it had, in bytes."""
-    most = 0
+async def _watched(stage: Stage, *words: str | Path) -> tuple[Document, Mapping[str, int]]:
+    """Return what a command of the wallet says, and the most memory that each had, in bytes."""
+    most = dict.fromkeys(("wallet", "provider", "receiver"), 0)
 
     async def look(pid: int) -> None:
-        nonlocal most
+        pids = {"wallet": pid, **{room: stage.serving[room].pid for room in most if room in ROOMS}}
         with contextlib.suppress(OSError, StopIteration):  # until it is gone
             while True:
-                most = max(most, _peak(pid))
+                most.update({name: max(most[name], _peak(pids[name])) for name in most})
                 await asyncio.sleep(_LOOK_SECONDS)
 
     return await stage.ddtp(*words, beside=look), most
 
 
 def _peak(pid: int) -> int:
-    """Return the most memory that a process had at once, in bytes: VmHWM of Linux."""
+    """Return the most memory that a process had at once, in bytes, and those that it began."""
+    most = _own_peak(pid)
+    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError, StopIteration):  # a thread or a child may be gone
+            most += sum(_own_peak(int(child)) for child in listing.read_text().split())
+    return most
+
+
+def _own_peak(pid: int) -> int:
+    """Return the most memory that a process itself had at once, in bytes: VmHWM of Linux."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
