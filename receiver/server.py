@@ -37,7 +37,6 @@ from ddtp.web import (
     qr,
     reply,
     style,
-    together,
 )
 from receiver import report, uploads, watch
 from receiver.desk import Desk, begin_code, return_code
@@ -121,7 +120,7 @@ class Door(Struct, frozen=True, kw_only=True):
                 sha256=sha256,
                 offset=offset,
                 length=length,
-                pieces=together(pieces(call, limit=max(0, length - offset))),
+                pieces=pieces(call, limit=max(0, length - offset)),
             )
         except uploads.OffsetError as error:
             told = Problem.of(error)

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from ddtp.cli import files
 from ddtp.errors import ConflictError, DDTPError, StorageError
+from ddtp.web import hand_on
 from receiver.cases import Cases
 from receiver.folder import PART, Folder, sync
 from receiver.meanwhile import Learning
@@ -139,13 +140,9 @@ async def append(
         _check_offset(offset, size)
         _check_room(part.parent, length - size + limits.free)
         with folder.meanwhile.learning(folder.identity(), length) as learning:
-            coming = Coming(file, learning)
+            coming = Coming(file, learning, length)
             await asyncio.to_thread(coming.take_up)
-            async for piece in pieces:
-                size += len(piece)
-                if size > length:
-                    raise DDTPError("upload.4", f"more than the {length} bytes announced")
-                await asyncio.to_thread(coming.write, piece)
+            size += await hand_on(pieces, coming.write)
             if size == length:
                 try:
                     await asyncio.to_thread(coming.finish, part, whole)
@@ -186,9 +183,10 @@ def _check_room(folder: Path, needed: int) -> None:
 class Coming:
     """A document as it comes: kept, hashed, and learnt of."""
 
-    def __init__(self, file: BinaryIO, learning: Learning) -> None:
+    def __init__(self, file: BinaryIO, learning: Learning, length: int) -> None:
         self._file = file
         self._learning = learning
+        self._left = length
         self._digest = hashlib.sha256()
         self._target = files.Streaming(file)
 
@@ -203,8 +201,11 @@ class Coming:
         """Add some more.
 
         Raises:
+            DDTPError: upload.4, it is more than was announced.
             StorageError: upload.7, the disk is full.
         """
+        if len(piece) > self._left:
+            raise DDTPError("upload.4", f"{len(piece)} bytes came where {self._left} were left")
         try:
             self._target.write(piece)
             self._target.flush()
@@ -228,5 +229,6 @@ class Coming:
         sync(whole.parent)
 
     def _take(self, piece: bytes) -> None:
+        self._left -= len(piece)
         self._digest.update(piece)
         self._learning.take(piece)

@@ -249,7 +249,7 @@ def test_upload_7_a_disk_that_fills_up_meanwhile_is_said() -> None:
         Path("/dev/full").open("wb", buffering=0) as full,
         pytest.raises(StorageError) as refused,
     ):
-        uploads.Coming(full, Learning(None)).write(DATA)
+        uploads.Coming(full, Learning(None), len(DATA)).write(DATA)
     assert refused.value.rule == "upload.7"
 
 

@@ -7,7 +7,7 @@ out through `Client`, pages through `Pages`. Import it inside a command: it is s
 from aiohttp.web import Application, Request, Response, StreamResponse
 
 from ddtp.web.client import Client, check_url, is_loopback
-from ddtp.web.guard import HOSTS, Handler, body, body_into, form, language, pieces, together
+from ddtp.web.guard import HOSTS, Handler, body, body_into, form, hand_on, language, pieces
 from ddtp.web.pages import FORM, HTML, STYLE, Pages, qr, style
 from ddtp.web.problem import Problem
 from ddtp.web.server import (
@@ -40,6 +40,7 @@ __all__ = [
     "body_into",
     "check_url",
     "form",
+    "hand_on",
     "is_loopback",
     "language",
     "pieces",
@@ -50,6 +51,5 @@ __all__ = [
     "run",
     "serve",
     "style",
-    "together",
     "until_stopped",
 ]

@@ -21,7 +21,7 @@ from ddtp import words
 from ddtp.errors import DDTPError, MalformedError, Unanswered
 from ddtp.http import ANY, TEXT, Route
 from ddtp.web import problem
-from ddtp.web.guard import together
+from ddtp.web.guard import hand_on
 
 CONNECT_SECONDS: Final = 5
 SILENCE_SECONDS: Final = 15
@@ -115,12 +115,8 @@ class Client:
         **parts: str | int,
     ) -> int:
         """Write an answer into a file as it arrives and return its size."""
-        size = 0
         async with self._answer(route, route.url(base, **parts), None, headers or {}) as response:
-            async for piece in together(_pieces(response, route.limit)):
-                await asyncio.to_thread(target.write, piece)
-                size += len(piece)
-        return size
+            return await hand_on(_pieces(response, route.limit), target.write)
 
     async def upload(
         self,

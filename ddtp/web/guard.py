@@ -76,11 +76,7 @@ async def body_into(request: web.Request, target: BinaryIO, *, limit: int) -> in
 
     What arrived before an error stays in the file, so that an upload can go on from there.
     """
-    size = 0
-    async for piece in pieces(request, limit=limit):
-        await asyncio.to_thread(target.write, piece)
-        size += len(piece)
-    return size
+    return await hand_on(pieces(request, limit=limit), target.write)
 
 
 async def pieces(request: web.Request, *, limit: int) -> AsyncIterator[bytes]:
@@ -104,24 +100,42 @@ async def pieces(request: web.Request, *, limit: int) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def together(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield pieces of a stream in larger ones: each goes to a thread, which has its price.
+async def hand_on(pieces: AsyncIterator[bytes], take: Callable[[bytes], object]) -> int:
+    """Give a stream to what takes it, in a thread and while more of it comes; return its size.
 
-    What came before an error is yielded first.
+    It is given in order and in larger pieces, one at a time: each goes to a thread, which has its
+    price. What came before an error is given first.
     """
-    waiting = bytearray()
+    size, taking = 0, None
+    try:
+        async for piece in _together(pieces):
+            if taking is not None:
+                await taking
+            taking = asyncio.ensure_future(asyncio.to_thread(take, piece))
+            size += len(piece)
+    finally:
+        if taking is not None:
+            await taking
+    return size
+
+
+async def _together(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield pieces of a stream in larger ones; what came before an error is yielded first."""
+    waiting: list[bytes] = []
+    size = 0
     try:
         async for piece in pieces:
-            waiting += piece
-            if len(waiting) >= TOGETHER_BYTES:
-                yield bytes(waiting)
-                waiting.clear()
+            waiting.append(piece)
+            size += len(piece)
+            if size >= TOGETHER_BYTES:
+                yield b"".join(waiting)
+                waiting, size = [], 0
     except Exception:
         if waiting:
-            yield bytes(waiting)
+            yield b"".join(waiting)
         raise
     if waiting:
-        yield bytes(waiting)
+        yield b"".join(waiting)
 
 
 async def form(request: web.Request, *, limit: int = 64 * 1024) -> dict[str, str]:
