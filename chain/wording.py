@@ -4,7 +4,6 @@ Each comes in two dresses, fields for programs and lines for people. Lines go th
 names, addresses and records are written by strangers.
 """
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from chain.check import Finding
@@ -41,15 +40,7 @@ def entry_line(index: int, known: Entry) -> str:
     kind = fields.pop("kind")
     del fields["time"]
     about = "  ".join(f"{name} {value}" for name, value in fields.items())
-    return f"{index:>8}  {kind:8} {moment(known.time)}  {about}"
-
-
-def moment(seconds: int) -> str:
-    """Return a Unix time as people of this place write it."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(" ", "seconds")
-    except (OverflowError, ValueError, OSError):
-        return f"second {seconds}"
+    return f"{index:>8}  {kind:8} {words.moment(known.time)}  {about}"
 
 
 def card_in_words(card: "Card", fingerprint: str) -> str:
@@ -117,7 +108,7 @@ def network_in_words(known: Network) -> str:
     """Return who is in a network, a line each."""
     lines = [
         f"network {known.name.text}",
-        f"version {known.version}, until {moment(known.expires_at)}",
+        f"version {known.version}, until {words.moment(known.expires_at)}",
         f"each version needs {known.threshold} of {len(known.governors)} governors",
         *(f"  governor {key.text}" for key in known.governors),
     ]

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from time import localtime, strftime
 from typing import Final
 
 from ddtp import record_type, words
@@ -61,7 +60,7 @@ def package_line(identity: str, row: Row, language: str, names: Mapping[str, str
     issuer = str(row.get("issuer", ""))
     kind, state = _said_of(str(row.get("type")), state_of(row), language)
     if "{at}" in state:
-        state = state.replace("{at}", _moment(_number(row, "checked_at")))
+        state = state.replace("{at}", words.moment(_number(row, "checked_at")))
     columns = (
         identity[:SHORT],
         kind,
@@ -148,7 +147,7 @@ def transfer_line(identity: str, row: Row, language: str, names: Mapping[str, st
     why = ", ".join(map(str, reasons)) if isinstance(reasons, list) else ""
     columns = (
         identity[:SHORT],
-        _moment(_number(row, "at")),
+        words.moment(_number(row, "at")),
         safe(names.get(receiver, receiver)),
         safe(str(row.get("purpose", ""))),
         words.say(f"wallet.state_{row.get('state')}", language),
@@ -338,16 +337,6 @@ def _id(held: Held) -> str:
 def _number(row: Row, name: str) -> int:
     value = row.get(name, 0)
     return value if isinstance(value, int) else 0
-
-
-def _moment(time: int) -> str:
-    return _minute(time // 60)
-
-
-@cache
-def _minute(minute: int) -> str:
-    """Return a minute as it is called here; records checked together share it."""
-    return strftime("%Y-%m-%d %H:%M", localtime(60 * minute))
 
 
 def _wrapped(text: str, room: int) -> list[str]:

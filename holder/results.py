@@ -8,6 +8,7 @@ from ddtp.cli import console, exits, files, print_err, safe
 from ddtp.network import Level
 from ddtp.receipt import Erasure, Receipt
 from ddtp.transfer import State
+from ddtp.words import moment
 from ddtp.words.verdict import explain
 from holder import lines
 from holder.collect import Arrived
@@ -15,7 +16,7 @@ from holder.history import Transfer
 from holder.keys import Keys
 from holder.kit import Kit
 from holder.refresh import Refreshed, Seen
-from holder.sheet import moment, names_in
+from holder.sheet import names_in
 
 
 def show_words(made: Keys, words_file: Path | None) -> None:

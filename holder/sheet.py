@@ -51,7 +51,7 @@ def sheet(request: Request, member: Member, language: str, label: Label) -> tupl
         *(line("what", text) for want in request.wanted for text in _wanted(want, language, label)),
         line("how_long", words.say("consent.keeps", language, span=kept)),
         line("abroad", leaves),
-        line("until", moment(request.expires_at)),
+        line("until", words.moment(request.expires_at)),
         line("bound", words.say(f"consent.{bound}", language)),
         line("registry", words.say("consent.on_registry", language)),
     )  # fmt: skip
@@ -145,8 +145,3 @@ def _wanted(want: Want, language: str, label: Label) -> Iterable[str]:
 def date(time: int) -> str:
     """Return the day of a time, in UTC as records have it."""
     return datetime.fromtimestamp(time, UTC).date().isoformat()
-
-
-def moment(time: int) -> str:
-    """Return a time as a person here reads it, with its zone."""
-    return datetime.fromtimestamp(time, UTC).astimezone().isoformat(sep=" ", timespec="minutes")

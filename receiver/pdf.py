@@ -120,7 +120,7 @@ def _told(
         "font": _FONTS.get(language, _FONT),
         "name": explained.name,
         "headline": explained.headline,
-        "as_of": say("as_of", time=telling.moment(as_of)),
+        "as_of": say("as_of", time=words.moment(as_of)),
         "since": telling.withdrawals(home, asked, language),
         "facts": _facts(home, asked, file, request, language),
         "checked": say("checked"),
@@ -159,8 +159,8 @@ def _facts(home: Home, asked: Asked, file: EvidenceFile, request: Request, langu
         (say("receiver"), safe(_named(home, request.issuer, language))),
         (say("matter"), safe(request.matter)),
         (say("purpose"), safe(f"{sentence} ({request.purpose})")),
-        (say("decided"), telling.moment(receipt.decided_at)),
-        (say("kept_until"), telling.moment(receipt.retain_until)),
+        (say("decided"), words.moment(receipt.decided_at)),
+        (say("kept_until"), words.moment(receipt.retain_until)),
         (
             say("sender"),
             words.say(f"receiver.sender_{telling.sender(home, asked)}", language),
@@ -189,8 +189,8 @@ def _package(home: Home, read: Read, shown: Shown, language: str) -> dict[str, o
     statement = read.statement
     facts = [
         (say("issuer"), safe(f"{read.issuer} ({statement.issuer})")),
-        (say("issued"), telling.moment(statement.issued_at)),
-        (say("expires"), telling.moment(statement.expires_at)),
+        (say("issued"), words.moment(statement.issued_at)),
+        (say("expires"), words.moment(statement.expires_at)),
         (say("basis"), say(f"basis_{_NAMES_OF_BASES[statement.basis]}")),
         (say("registered"), f"{safe(statement.log)} · {_index(shown)}"),
         (say("package"), Fingerprint.of(shown.statement).text),

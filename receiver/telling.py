@@ -7,7 +7,6 @@ import asyncio
 import json
 import shutil
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -37,11 +36,6 @@ def matter(home: Home, asked: Asked) -> str:
         return Request.open(home.desk.folders.of(asked.id).request()).matter
     except DDTPError:
         return MATTER_GONE
-
-
-def moment(second: int) -> str:
-    """Return a second as people read it."""
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def row(asked: Asked, words: str) -> dict[str, object]:
@@ -109,7 +103,7 @@ def evidence_file(home: Home, asked: Asked) -> EvidenceFile:
     if asked.accepted_at is None:
         raise DDTPError("case.3", f"the request is {asked.state.value}")
     if asked.erased_at is not None:
-        raise DDTPError("case.4", moment(asked.erased_at))
+        raise DDTPError("case.4", words.moment(asked.erased_at))
     return EvidenceFile.decode(home.desk.folders.of(asked.id).contents())
 
 
@@ -192,7 +186,7 @@ def withdrawals(home: Home, asked: Asked, language: str) -> list[str]:
         words.say(
             "receiver.package_withdrawn",
             language,
-            when=moment(each.withdrawn_at or 0),
+            when=words.moment(each.withdrawn_at or 0),
             why=words.say(f"common.reason_{entry.REASONS[each.reason or 0]}", language),
         )
         for each in _noticed(home, asked)

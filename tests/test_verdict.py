@@ -2,7 +2,6 @@
 
 import json
 import re
-from datetime import UTC, datetime
 
 import pytest
 from msgspec.structs import replace
@@ -133,8 +132,7 @@ def withdrawn_case(*, was_read: bool) -> Case:
 @pytest.mark.parametrize("language", words.LANGUAGES)
 def test_a_withdrawal_says_when_and_why(language: str) -> None:
     told = explain(examine(withdrawn_case(was_read=True)), language)
-    day = datetime.fromtimestamp(NOW, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    assert day in told.line
+    assert words.moment(NOW) in told.line
     assert words.say("common.reason_replaced", language) in told.line
     in_force = next(each for each in told.groups if each.group == "in_force")
     assert in_force.reason == told.line
@@ -143,7 +141,7 @@ def test_a_withdrawal_says_when_and_why(language: str) -> None:
 @pytest.mark.parametrize("language", words.LANGUAGES)
 def test_a_withdrawal_of_which_nothing_was_read_says_as_of_when(language: str) -> None:
     told = explain(examine(withdrawn_case(was_read=False)), language)
-    assert datetime.fromtimestamp(NOW, UTC).strftime("%Y-%m-%d %H:%M UTC") in told.line
+    assert words.moment(NOW) in told.line
     assert words.say("common.reason_replaced", language) not in told.line
 
 

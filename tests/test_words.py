@@ -1,7 +1,10 @@
 """The catalogue: every rule has a row, every sentence four languages (spec/errors.md)."""
 
+import os
 import re
 import string
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -120,3 +123,24 @@ def test_say_fills_in_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_unknown_words_are_a_mistake_of_ours(key: str) -> None:
     with pytest.raises(KeyError):
         words.say(key)
+
+
+@pytest.mark.parametrize(
+    ("zone", "told"),
+    [
+        ("Asia/Macau", "2026-01-31 12:00+08:00"),
+        ("America/Sao_Paulo", "2026-01-31 01:00-03:00"),
+        ("UTC", "2026-01-31 04:00+00:00"),
+    ],
+)
+def test_a_time_is_that_of_the_place_and_says_its_offset(zone: str, told: str) -> None:
+    code = "from ddtp import words; print(words.moment(1769832000 + 59))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "TZ": zone}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == told
+
+
+@pytest.mark.parametrize("seconds", [2**63 - 1, -(2**62), 2**40])
+def test_a_time_that_no_calendar_has_is_the_second_that_it_is(seconds: int) -> None:
+    assert words.moment(seconds) == f"second {seconds}"

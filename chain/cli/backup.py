@@ -65,7 +65,7 @@ def add_to(
     def restore(home: Path | None, file: Path, identity: Path) -> None:
         """Make this room's folder of a backup; the folder must not exist yet."""
         from chain import backup as backups
-        from chain.wording import moment
+        from ddtp.words import moment
 
         place = home_of(home)
         text = _identity(

@@ -12,6 +12,7 @@ from chain.cli.shared import FILE, chain_home, home_of_log, now, remote, run, ur
 from chain.cli.witness import witness
 from ddtp import cli
 from ddtp.cli import console, files, safe
+from ddtp.words import moment
 
 MOST_SHOWN: Final = 256
 
@@ -190,7 +191,7 @@ async def _entry(home: Path | None, url: str | None, index: int) -> None:
     console().result(
         {"schema": "ddtp.entry/1", **fields},
         f"{wording.entry_line(index, known)}\n"
-        f"          {state}, as of {wording.moment(as_of)}; as served, not verified",
+        f"          {state}, as of {moment(as_of)}; as served, not verified",
     )
 
 

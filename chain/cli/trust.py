@@ -10,6 +10,7 @@ import click
 from chain.cli.shared import FILE, FOLDER, now
 from ddtp import cli
 from ddtp.cli import console, files, safe
+from ddtp.words import moment
 
 if TYPE_CHECKING:
     from chain.governance import Governor
@@ -229,9 +230,8 @@ def trust_home(given: Path | None) -> Path:
 
 
 def _tell_draft(before: "Network | None", wanted: "Network", count: int) -> None:
-    from chain import wording
 
-    until = wording.moment(wanted.expires_at)
+    until = moment(wanted.expires_at)
     console().notice(f"Version {wanted.version}, until {until}, signatures so far: {count}")
     _tell_changes(before, wanted)
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from functools import cache
+from datetime import UTC, datetime
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -114,6 +115,25 @@ def say(key: str, language: str = "en", **values: object) -> str:
     part, name = match.groups()
     words = cast(str, _page(part)[name][language])
     return words.format_map(values) if values else words
+
+
+def moment(seconds: int) -> str:
+    """Return a Unix time as people read it here, to the minute: "2026-01-31 12:00+08:00".
+
+    What is not a time that a calendar has, since a log may have written any number, is named as
+    the second that it is.
+    """
+    return _minute(seconds // 60) or f"second {seconds}"
+
+
+@lru_cache(1024)
+def _minute(minute: int) -> str:
+    """Return the words of a minute, which what happens together shares; "" if it has none."""
+    try:
+        here = datetime.fromtimestamp(60 * minute, UTC).astimezone()
+    except (OverflowError, ValueError, OSError):
+        return ""
+    return here.isoformat(" ", "minutes")
 
 
 def every_word() -> dict[str, Mapping[str, str]]:

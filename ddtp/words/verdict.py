@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -98,9 +97,9 @@ class Withdrawn(Struct, frozen=True, kw_only=True):
         """Return what happened, when and why, as far as it could be read."""
         key = f"withdrawn.{_WITHDRAWN[self.rule]}"
         if self.reason is None or self.at is None:
-            return _words(f"{key}.unread", language).format(as_of=_moment(self.as_of))
+            return _words(f"{key}.unread", language).format(as_of=words.moment(self.as_of))
         why = words.say(f"common.reason_{self.reason}", language)
-        return _words(f"{key}.read", language).format(at=_moment(self.at), why=why)
+        return _words(f"{key}.read", language).format(at=words.moment(self.at), why=why)
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
@@ -296,14 +295,6 @@ def _anchor(told: Pointer, language: str, *, was_read: bool) -> str:
     )
     key = "anchors.read" if was_read else "anchors.unread"
     return _words(key, language).format(place=place, sequence=told.sequence)
-
-
-def _moment(seconds: int) -> str:
-    """Return a Unix time as people read it; a log may have written any number."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (OverflowError, ValueError, OSError):
-        return str(seconds)
 
 
 def _words(key: str, language: str) -> str:

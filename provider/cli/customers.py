@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ddtp.cli import console, exits, prompt, safe
-from provider.cli.group import HOME, moment, place, provider, with_store
+from ddtp.words import moment
+from provider.cli.group import HOME, place, provider, with_store
 
 if TYPE_CHECKING:
     from provider.store import Store

@@ -78,10 +78,3 @@ def with_store(home: Path | None, look: "Callable[[Store], T]") -> T:
         return look(store)
     finally:
         store.close()
-
-
-def moment(second: int) -> str:
-    """Return a time as people read it."""
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M UTC")

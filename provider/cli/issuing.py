@@ -13,7 +13,8 @@ from msgspec import Struct
 from ddtp.cli import console, exits, files, prompt, safe
 from ddtp.errors import ConflictError, DDTPError, Unanswered
 from ddtp.package import BASES
-from provider.cli.group import HOME, moment, provider, with_home, with_store
+from ddtp.words import moment
+from provider.cli.group import HOME, provider, with_home, with_store
 
 if TYPE_CHECKING:
     from ddtp.fingerprint import Fingerprint

@@ -7,7 +7,8 @@ import click
 
 from ddtp.cli import console, exits, prompt, safe
 from ddtp.errors import ConflictError
-from provider.cli.group import HOME, moment, place, provider, with_home
+from ddtp.words import moment
+from provider.cli.group import HOME, place, provider, with_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,8 @@ import click
 
 from ddtp.cli import console, exits, prompt, safe
 from ddtp.errors import DDTPError, Unanswered
-from provider.cli.group import HOME, moment, opened, provider, with_home, with_store
+from ddtp.words import moment
+from provider.cli.group import HOME, opened, provider, with_home, with_store
 
 if TYPE_CHECKING:
     from provider.store import Row, Store

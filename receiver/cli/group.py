@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from ddtp.cli import Group, console, files, safe
+from ddtp.words import moment
 
 if TYPE_CHECKING:
     from receiver.home import Home
@@ -86,7 +87,7 @@ def listed(home: Path | None, *, every: bool) -> None:
     found = with_home(home, look)
     rows = [telling.row(asked, matter) for asked, matter, _ in found]
     text = "\n".join(
-        f"{row['id']}  {row['state']:<12}  {telling.moment(asked.made_at)}  {safe(matter)}"
+        f"{row['id']}  {row['state']:<12}  {moment(asked.made_at)}  {safe(matter)}"
         + "".join(f"\n  {each}" for each in withdrawn)
         for row, (asked, matter, withdrawn) in zip(rows, found, strict=True)
     )

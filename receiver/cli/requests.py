@@ -125,8 +125,8 @@ def _tell(request_id: str, signed: bytes, begin: str | None, *, qr: bool) -> Non
     """Print a request: its link, and what both sides compare."""
     from ddtp.fingerprint import Fingerprint
     from ddtp.request import Request, code_of
+    from ddtp.words import moment
     from receiver.requests import link_of
-    from receiver.telling import moment
 
     found = Request.open(signed)
     link = link_of(found, Fingerprint.of(signed))
