@@ -145,6 +145,8 @@ class SQLiteAnchors:
             )
             (self._genesis,) = self._database.execute("SELECT genesis FROM about").fetchone()
         except (DatabaseError, StorageError) as error:
+            if isinstance(error, StorageError) and error.rule == "log.19":
+                raise
             raise StorageError("anchor.9", f"{path.name}: {error}") from error
 
     @property

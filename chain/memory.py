@@ -49,6 +49,8 @@ class Memory:
             for origin in self._newest:
                 self._lines[origin] = dict(self._database.execute(_LINE, (origin, MOST)))
         except (StorageError, DatabaseError) as error:
+            if isinstance(error, StorageError) and error.rule == "log.19":
+                raise
             raise StorageError("view.5", f"{folder / FILE}: {error}") from error
 
     @property

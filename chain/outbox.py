@@ -70,6 +70,8 @@ class Outbox:
             raise StorageError("anchor.9", f"another process anchors from {folder}") from error
         except StorageError as error:
             os.close(self._lock)
+            if error.rule == "log.19":
+                raise
             raise StorageError("anchor.9", str(error)) from error
 
     def close(self) -> None:

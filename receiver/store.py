@@ -7,29 +7,23 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from chain.database import Connection, DatabaseError, open_database
 from ddtp.errors import StorageError
 from receiver import rows
-
-VERSION: Final = 1
 
 
 class Store:
     """A receiver's database, used by one thread at a time.
 
     Raises:
-        StorageError: case.9, a newer version made it; log.10, log.15.
+        StorageError: log.10, log.15, log.19.
     """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self.db = open_database(path, rows.SCHEMA)
-        version = self.db.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise StorageError("case.9", f"{path} was made by a newer version")
-        self.db.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
         """Close the connection."""

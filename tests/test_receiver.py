@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import sqlite3
 import stat
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -491,16 +490,6 @@ async def test_case_8_what_is_proven_after_the_request_expired_is_not_accepted(
     assert Gone(id=made.id, why="expired") in await town.home.retention.sweep()
     assert not town.home.desk.folders.of(made.id).path.exists()
     assert town.home.desk.cases.acceptance(town.home.desk.cases.find(made.id)) is None
-
-
-def test_case_9_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    Cases(tmp_path / "cases.sqlite").close()
-    with sqlite3.connect(tmp_path / "cases.sqlite") as db:
-        db.execute("PRAGMA user_version = 2")
-    db.close()
-    with pytest.raises(StorageError) as refused:
-        Cases(tmp_path / "cases.sqlite")
-    assert refused.value.rule == "case.9"
 
 
 async def test_case_10_a_beginning_of_several_is_refused(town: Lending) -> None:
