@@ -65,6 +65,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     Attributes:
         vault: Folder of the vault.
         network_source: Where newer network statements are read, a path or an https URL.
+        anchors: Where anchors are read: URLs of nodes of the chain, or the file of an embedded
+            store; none to read what `network/anchor.sources` names.
         status_seconds: How old a status may be before a record is "not checked".
         policy: What becomes of a request for more than its purpose needs: "ask" shows it and
             asks all the same, "strict" refuses it.
@@ -72,6 +74,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     vault: Path
     network_source: str
+    anchors: tuple[str, ...] = ()
     status_seconds: int = 86_400
     policy: str = ASK
 
@@ -165,6 +168,7 @@ class Wallet(Struct, frozen=True, kw_only=True):
             reach=reach,
             clock=self.clock,
             source=self.settings.network_source,
+            anchors=self.settings.anchors or None,
         )
 
     async def _follow(self, view: View, endpoint: str) -> None:
@@ -319,6 +323,9 @@ def create(
         f"vault = {_quoted(str(vault.resolve()))}\n"
         "# Where newer network statements are read: a path or an https address.\n"
         f"network_source = {_quoted(source)}\n"
+        "# Where anchors are read: addresses of nodes of the chain, or the file of a store.\n"
+        "# Without it a record is at most said to be anchored.\n"
+        '# anchors = ["https://node.example"]\n'
         "# How old a status may be, in seconds, before a record counts as not checked.\n"
         "# status_seconds = 86400\n"
         "# strict: refuse a request for more than its purpose needs. ask: show that, and ask.\n"

@@ -222,7 +222,9 @@ async def test_a_registration_rises_to_its_anchor_and_never_falls(tmp_path: Path
             assert told.after is not None
             assert (told.before.anchor, told.after.anchor is None) == (None, False)
 
-        (alone.wallet.home / "network" / "anchor.sources").write_text(f"{file}\n")
+        told_where = alone.wallet.home / "settings.toml"
+        told_where.write_text(told_where.read_text() + f'anchors = ["{file}"]\n')
+        alone.wallet = opened(alone.town, alone.wallet.home)
         first = arrived.package.encode()
         alone.wallet.vault.put("packages", arrived.package.fingerprint.digest, first)
         [risen] = await refreshed(alone.wallet, arrived.id)
