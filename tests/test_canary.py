@@ -1,14 +1,20 @@
 """Whoever reads what we leave behind learns nothing: a name and an amount, searched everywhere.
 
 One whole transfer, with words in the record that stand nowhere else. Afterwards no table of
-any SQLite file, no line that was logged and no file but the bank's own records holds them:
-what is sealed does not show them, and what is not sealed does not have them.
+any SQLite file, no line that was logged and no file but the bank's own records holds them, nor does
+an argument of a process or a temporary file meanwhile: what is sealed does not show them, and
+what is not sealed does not have them.
 """
 
+import asyncio
 import contextlib
 import io
 import json
 import logging
+import os
+import sys
+import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +37,7 @@ from receiver import telling
 from receiver.operations import operations as lender_operations
 from receiver.reconcile import compare as lender_books
 from receiver.watch import look
-from tests.journey import CUSTOMER, Journey, open_journey, statement
+from tests.journey import CUSTOMER, IDENTITY, Journey, open_journey, statement
 
 NAME = "Quirina Zsófia Xylander"
 AMOUNT = "98765432.19"
@@ -44,6 +50,10 @@ CANARIES = (
     MINOR.to_bytes(8),  # as it stands in CBOR
 )
 DAY = 86_400
+PROC = Path("/proc")
+needs_proc = pytest.mark.skipif(
+    not list(PROC.glob("self/task/*/children")), reason="the system tells of no processes in /proc"
+)
 WITH_PAPER = Wish(only=("holder/name", "balance/closing", "documents"))
 
 
@@ -196,6 +206,112 @@ async def test_no_url_and_no_head_of_a_call_tells_anything(
         pass
     assert len(calls) > 5
     assert [each for each in calls if holds(each)] == []
+
+
+def below(process: int | str) -> Iterator[str]:
+    """Yield the processes that a process started, and those that they started."""
+    with contextlib.suppress(OSError):  # it has ended
+        for threads in (PROC / str(process) / "task").glob("*/children"):
+            for child in threads.read_text().split():
+                yield child
+                yield from below(child)
+
+
+class Watcher(threading.Thread):
+    """Reads the arguments of our processes, and what lies in a folder, over and over.
+
+    Attributes:
+        commands: The arguments of every process below this one that was seen.
+        told: Which of them, and which files, held a canary.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self.folder = folder
+        self.commands: set[bytes] = set()
+        self.told: set[str] = set()
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.005):
+            for process in below(os.getpid()):
+                with contextlib.suppress(OSError):
+                    self.commands.add((PROC / process / "cmdline").read_bytes())
+            with contextlib.suppress(OSError):  # what is being moved or removed
+                self.told.update(told_in_files(self.folder))
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+        self.told |= {str(each) for each in self.commands if holds(each)}
+
+
+@contextlib.contextmanager
+def watching(folder: Path) -> Iterator[Watcher]:
+    watcher = Watcher(folder)
+    watcher.start()
+    try:
+        yield watcher
+    finally:
+        watcher.end()
+
+
+@needs_proc
+async def test_no_argument_of_a_process_and_no_temporary_file_tells_anything(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary, identity = tmp_path / "temporary", tmp_path / "identity.txt"
+    temporary.mkdir()
+    identity.write_text(f"{IDENTITY}\n")
+    identity.chmod(0o600)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+    async def ddtp(*words: str) -> str:
+        started = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "ddtp", *words),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(started.communicate(), 60)
+        assert started.returncode == 0, err.decode()
+        return out.decode()
+
+    with watching(temporary) as watcher:
+        async with travelling(tmp_path, caplog) as journey:
+            home = ("--home", str(journey.wallet.home), "--identity-file", str(identity))
+            await ddtp("wallet", "collect", await journey.offer("canary"), *home)
+            asked = journey.ask()
+            await ddtp("wallet", "share", journey.link(asked), "--documents", "--yes", *home)
+            shown = await ddtp("receiver", "show", asked.id, "--home", str(journey.lender.path))
+            await ddtp(
+                *("receiver", "export", asked.id, "--home", str(journey.lender.path)),
+                *("--out", str(tmp_path / "export")),
+            )
+    seen = {words for each in watcher.commands for words in each.split(b"\0")}
+    assert {b"collect", b"share", b"show", b"export"} <= seen
+    assert asked.id in shown
+    assert watcher.told == set()
+    assert list(temporary.iterdir()) == []
+
+
+@needs_proc
+async def test_a_process_and_a_temporary_file_that_tell_are_found(tmp_path: Path) -> None:
+    code = "import sys, time; print(flush=True); time.sleep(20)"
+    with watching(tmp_path) as watcher:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", code, NAME), stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        await process.stdout.readline()
+        (tmp_path / "left").write_text(AMOUNT)
+        async with asyncio.timeout(10):
+            while "left" not in watcher.told:  # noqa: ASYNC110 - a thread looks
+                await asyncio.sleep(0.01)
+        process.kill()
+        await process.wait()
+    assert len(watcher.told) == 2
 
 
 def test_a_line_that_tells_is_found(caplog: pytest.LogCaptureFixture) -> None:
