@@ -13,8 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -25,6 +27,9 @@ from ddtp.encoding import Encodable
 from ddtp.verify import examine
 from demo import sample
 from demo.sample import Pinned, Sample
+
+if TYPE_CHECKING:
+    from demo.bench_log import Long
 
 ROUNDS: Final = 7
 SHOWN_ROWS: Final = 12
@@ -77,7 +82,7 @@ class Figure(Struct, frozen=True, kw_only=True):
 
 
 Measure = Callable[..., Iterator[Figure]]
-"""Told for how many seconds to measure each figure, about; some take a number of entries, too."""
+"""Told for how many seconds to measure each figure, about; some take a long log, too."""
 
 
 def rate(work: Callable[[], object], seconds: float) -> float:
@@ -220,18 +225,36 @@ def wallet(seconds: float) -> Iterator[Figure]:
     return bench_wallet.wallet(seconds)
 
 
-def log(seconds: float, entries: int | None = None) -> Iterator[Figure]:
-    """Measure a log of a million entries, or so many."""
+def log(seconds: float, long: "Callable[[], Long]") -> Iterator[Figure]:
+    """Measure a long log, which is made when first asked for."""
     from demo import bench_log
 
-    return bench_log.log(seconds, entries or bench_log.ENTRIES)
+    return bench_log.log(seconds, long())
 
 
-def chain(seconds: float, entries: int | None = None) -> Iterator[Figure]:
-    """Measure what the registry costs at a million entries, or so many."""
-    from demo import bench_chain, bench_log
+def chain(seconds: float, long: "Callable[[], Long]") -> Iterator[Figure]:
+    """Measure what the registry costs with a long log."""
+    from demo import bench_chain
 
-    return bench_chain.chain(seconds, entries or bench_log.ENTRIES)
+    return bench_chain.chain(seconds, long())
+
+
+@contextmanager
+def long_log(entries: int | None) -> "Iterator[Callable[[], Long]]":
+    """Give what makes the log of `log` and `chain` once, for both, and lets it go at the end.
+
+    Args:
+        entries: How long it is; a million if not given.
+    """
+    with ExitStack() as stack:
+
+        @cache
+        def make() -> "Long":
+            from demo import bench_log
+
+            return stack.enter_context(bench_log.filled(entries or bench_log.ENTRIES))
+
+        yield make
 
 
 def anchor(seconds: float) -> Iterator[Figure]:

@@ -15,16 +15,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from demo import sample
+from demo import memory, sample
 from demo.bench import Figure
 from demo.bench_log import (
     AT_ONCE,
-    ENTRIES,
     LEAST_APPEND,
     MAX_OPEN_S,
     TOGETHER,
     Long,
-    filled,
     open_log,
     submission,
 )
@@ -34,58 +32,58 @@ MAX_BYTES: Final = 260
 MAX_INCLUSION_MS: Final = 2
 MAX_CONSISTENCY_MS: Final = 5
 MAX_LOG_MIB: Final = 200
+MIB: Final = 2**20
 
 
-def chain(seconds: float, entries: int = ENTRIES) -> Iterator[Figure]:
-    """Measure a log of so many entries; ten million take some minutes and eight GiB of disk."""
-    with filled(entries) as long:
-        yield Figure(
-            name="bytes_per_entry",
-            value=long.bytes_per_entry(),
-            unit="B",
-            limit=MAX_BYTES,
-            least=None,
-            note=f"all files of a log of {entries:,} entries",
-        )
-        yield from _reads(long)
-        ours, bare = long.append(seconds, hashed=True)
-        yield Figure(
-            name="append_library",
-            value=ours,
-            unit="1/s",
-            limit=bare,
-            least=LEAST_APPEND,
-            note=f"{AT_ONCE} a submission, {TOGETHER} at once; bare: SHA-256, same rows, same key",
-        )
-        ours, bare = long.append(seconds, hashed=False)
-        yield Figure(
-            name="append_ratio",
-            value=ours,
-            unit="1/s",
-            limit=bare,
-            least=LEAST_APPEND,
-            note="the same; bare: the rows and the key alone",
-        )
-        new = long.folder / "new"
-        new.mkdir()
-        served = _by_http(new, seconds)
-        yield Figure(
-            name="append_http",
-            value=served.rate,
-            unit="1/s",
-            limit=LEAST_HTTP,
-            least=1,
-            note=f"{AT_ONCE} a submission, {TOGETHER} at once, to a new log; evidence decoded by "
-            f"the sender; the server's core took {served.cpu_us:.0f} us an entry",
-        )
-        yield Figure(
-            name="log_mib",
-            value=_by_http(long.path, seconds).mib,
-            unit="MiB",
-            limit=MAX_LOG_MIB,
-            least=None,
-            note=f"the most that a server of {entries:,} entries took while it was added to",
-        )
+def chain(seconds: float, long: Long) -> Iterator[Figure]:
+    """Measure a long log, beside a bare file with the same rows."""
+    yield Figure(
+        name="bytes_per_entry",
+        value=long.bytes_per_entry,
+        unit="B",
+        limit=MAX_BYTES,
+        least=None,
+        note=f"all files of a log of {long.entries:,} entries",
+    )
+    yield from _reads(long)
+    ours, bare = long.append(seconds, hashed=True)
+    yield Figure(
+        name="append_library",
+        value=ours,
+        unit="1/s",
+        limit=bare,
+        least=LEAST_APPEND,
+        note=f"{AT_ONCE} a submission, {TOGETHER} at once; bare: SHA-256, same rows, same key",
+    )
+    ours, bare = long.append(seconds, hashed=False)
+    yield Figure(
+        name="append_ratio",
+        value=ours,
+        unit="1/s",
+        limit=bare,
+        least=LEAST_APPEND,
+        note="the same; bare: the rows and the key alone",
+    )
+    new = long.folder / "new"
+    new.mkdir()
+    served = _by_http(new, seconds)
+    yield Figure(
+        name="append_http",
+        value=served.rate,
+        unit="1/s",
+        limit=LEAST_HTTP,
+        least=1,
+        note=f"{AT_ONCE} a submission, {TOGETHER} at once, to a new log; evidence decoded by "
+        f"the sender; the server's core took {served.cpu_us:.0f} us an entry",
+    )
+    yield Figure(
+        name="log_mib",
+        value=_by_http(long.path, seconds).mib,
+        unit="MiB",
+        limit=MAX_LOG_MIB,
+        least=None,
+        note=f"the most that a server of {long.entries:,} entries took while it was added to",
+    )
 
 
 def _reads(long: Long) -> Iterator[Figure]:
@@ -154,17 +152,10 @@ def _serve(path: Path, pipe: Connection) -> None:
             await asyncio.to_thread(pipe.recv)
             cpu = time.process_time() - begin
         opened.close()
-        pipe.send((cpu, _peak_mib()))
+        pipe.send((cpu, memory.peak() / MIB))
 
     with contextlib.suppress(EOFError):
         asyncio.run(main())
-
-
-def _peak_mib() -> float:
-    """Return the most memory that this process had; getrusage counts its parent's, too."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(peak) / 1024
 
 
 async def _send(url: str, sent: int) -> float:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeVar, cast
 
 from ddtp import seal
-from demo import sample
+from demo import memory, sample
 from demo.bench import Figure
 from demo.stage import Document, Stage, free_ports
 
@@ -40,8 +40,8 @@ _LOOK_SECONDS: Final = 0.02
 def documents(mib: int) -> Iterator[Figure]:
     """Measure one document of so many MiB on its way from provider to receiver."""
     with tempfile.TemporaryDirectory(prefix="ddtp-bench-") as folder:
-        memory, hops, bare = asyncio.run(_measure(Path(folder), mib * MIB))
-    process, above = max(memory.items(), key=lambda each: each[1])
+        peaks, hops, bare = asyncio.run(_measure(Path(folder), mib * MIB))
+    process, above = max(peaks.items(), key=lambda each: each[1])
     yield Figure(
         name="document_mib",
         value=above / MIB,
@@ -134,7 +134,7 @@ async def _carried(stage: Stage, name: str) -> tuple[Mapping[str, int], Mapping[
     """Carry a file to the receiver; return the peak of each process, and seconds by hop."""
     link = await offer(stage, name)
     for room in ("provider", "receiver"):
-        _forget_peak(stage.serving[room].pid)
+        memory.forget_peak(stage.serving[room].pid)
     collected, collecting = await _timed(_watched(stage, "wallet", "collect", link, *WALLET))
     asked = await ask(stage)
     sent, sharing = await _timed(
@@ -175,22 +175,11 @@ async def _watched(stage: Stage, *words: str | Path) -> tuple[Document, Mapping[
 
 def _peak(pid: int) -> int:
     """Return the most memory that a process had at once, in bytes, and those that it began."""
-    most = _own_peak(pid)
+    most = memory.peak(pid)
     for listing in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError, StopIteration):  # a thread or a child may be gone
-            most += sum(_own_peak(int(child)) for child in listing.read_text().split())
+            most += sum(memory.peak(int(child)) for child in listing.read_text().split())
     return most
-
-
-def _own_peak(pid: int) -> int:
-    """Return the most memory that a process itself had at once, in bytes: VmHWM of Linux."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-
-
-def _forget_peak(pid: int) -> None:
-    """Have the peak of a process begin again with what it has now."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def _bare_hop(source: Path, target: Path) -> float:

@@ -12,7 +12,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +26,7 @@ from chain.reading import root_of
 from chain.store import Store
 from chain.tree import StatusTree, Tree
 from ddtp import encoding, entry, merkle, note
+from ddtp.cli.progress import Progress
 from ddtp.entry import Issued
 from ddtp.fingerprint import Fingerprint
 from ddtp.note import Checkpoint
@@ -50,41 +51,46 @@ WHERE number >= ? AND number < ? ORDER BY write
 """
 
 
-def log(seconds: float, entries: int = ENTRIES) -> Iterator[Figure]:
-    """Measure opening a log of so many entries, evidence from it, and adding to it."""
-    with filled(entries) as long:
-        yield Figure(
-            name="log_open_s",
-            value=long.open_s(),
-            unit="s",
-            limit=MAX_OPEN_S,
-            least=None,
-            note=f"a log of {entries:,} entries, until it answers",
-        )
-        yield Figure(
-            name="log_evidence_ms",
-            value=long.median_ms("evidence"),
-            unit="ms",
-            limit=MAX_EVIDENCE_MS,
-            least=None,
-            note="evidence of an entry anywhere in it",
-        )
-        ours, bare = long.append(seconds, hashed=False)
-        yield Figure(
-            name="log_append_ratio",
-            value=ours,
-            unit="1/s",
-            limit=bare,
-            least=LEAST_APPEND,
-            note=f"{AT_ONCE} a submission, {TOGETHER} at once; bare: the same rows and unique key",
-        )
+def log(seconds: float, long: "Long") -> Iterator[Figure]:
+    """Measure opening a long log, evidence from it, and adding to it."""
+    yield Figure(
+        name="log_open_s",
+        value=long.open_s(),
+        unit="s",
+        limit=MAX_OPEN_S,
+        least=None,
+        note=f"a log of {long.entries:,} entries, until it answers",
+    )
+    yield Figure(
+        name="log_evidence_ms",
+        value=long.median_ms("evidence"),
+        unit="ms",
+        limit=MAX_EVIDENCE_MS,
+        least=None,
+        note="evidence of an entry anywhere in it",
+    )
+    ours, bare = long.append(seconds, hashed=False)
+    yield Figure(
+        name="log_append_ratio",
+        value=ours,
+        unit="1/s",
+        limit=bare,
+        least=LEAST_APPEND,
+        note=f"{AT_ONCE} a submission, {TOGETHER} at once; bare: the same rows and unique key",
+    )
 
 
 class Long(Struct, frozen=True):
-    """A long log in a folder, and the bare file beside it."""
+    """A long log in a folder, and the bare file beside it.
+
+    Attributes:
+        entries: How many it was made with; whoever measures adds some.
+        bytes_per_entry: What its files took then, by entry.
+    """
 
     folder: Path
     entries: int
+    bytes_per_entry: float
 
     @property
     def path(self) -> Path:
@@ -138,11 +144,6 @@ class Long(Struct, frozen=True):
         opened.close()
         return statistics.median(a for a, _ in rounds), statistics.median(b for _, b in rounds)
 
-    def bytes_per_entry(self) -> float:
-        """Return what the log's files take, by entry."""
-        files = [each for each in self.path.iterdir() if each.is_file()]
-        return sum(each.stat().st_size for each in files) / self.entries
-
 
 @contextmanager
 def filled(entries: int) -> Iterator[Long]:
@@ -155,11 +156,18 @@ def filled(entries: int) -> Iterator[Long]:
         (folder / "log").mkdir()
         fill(folder / "log", entries)
         shutil.copy(folder / "log" / store.FILE, folder / "bare.sqlite")
-        yield Long(folder, entries)
+        files = [each for each in (folder / "log").iterdir() if each.is_file()]
+        yield Long(folder, entries, sum(each.stat().st_size for each in files) / entries)
 
 
 def fill(folder: Path, entries: int) -> None:
     """Write a log of so many issued entries and one status entry."""
+    # Each entry is written, and then indexed.
+    with Progress(f"making a log of {entries:,} entries", 2 * entries) as bar:
+        _fill(folder, entries, bar.advance)
+
+
+def _fill(folder: Path, entries: int, advance: Callable[[int], None]) -> None:
     author = sample.key("provider").key_id
     now = int(time.time())
     kept = Store.open(folder)
@@ -178,13 +186,14 @@ def fill(folder: Path, entries: int) -> None:
         )
         staging.execute("COMMIT")
         tree = _commit(kept, tree, leaves)
+        advance(count)
     bits = StatusTree.empty().covering(tree.size, [])
     tree = _commit(kept, tree, [entry.encode(entry.Status(bits.root, now))])
     staging.close()
     head = Checkpoint(origin=sample.ORIGIN, size=tree.size, root=root_of(tree))
     kept.commit([], [], [], note.sign_checkpoint(head, signer))
     kept.close()
-    _fill_index(folder, stage, entries)
+    _fill_index(folder, stage, entries, advance)
     stage.unlink()
 
 
@@ -194,13 +203,14 @@ def _commit(kept: Store, tree: Tree, leaves: Sequence[bytes]) -> Tree:
     return grown
 
 
-def _fill_index(folder: Path, stage: Path, entries: int) -> None:
+def _fill_index(folder: Path, stage: Path, entries: int, advance: Callable[[int], None]) -> None:
     connection = database.open_database(folder / store.FILE)
     connection.execute("ATTACH ? AS stage", (str(stage),))
     first = 0
     for part in PASSES:
         end = int(entries * part)
         connection.execute(_FROM_STAGE, (first, end))
+        advance(end - first)
         first = end
     connection.close()
 

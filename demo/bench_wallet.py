@@ -5,7 +5,6 @@ has done nothing else opens the unlocked wallet and lists them.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,8 +16,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from ddtp.cli.progress import Progress
 from ddtp.seal import identity_of
-from demo import sample
+from demo import memory, sample
 from demo.bench import Figure
 from demo.sample import Pinned, bench_network
 from holder import lines
@@ -34,7 +34,7 @@ ROUNDS: Final = 3
 MAX_OPEN_S: Final = 1.5
 MAX_LIST_MS: Final = 100
 MAX_MIB: Final = 90
-KIB: Final = 1024
+MIB: Final = 2**20
 
 
 def wallet(_seconds: float) -> Iterator[Figure]:
@@ -83,8 +83,15 @@ def make(home: Path, count: int) -> None:
         row = wallets.fresh_row((own, items), number, f"Statement {number}", own.issued_at, None)
         return f"package:{digest.hex()}", row
 
-    with ThreadPoolExecutor(WRITERS) as pool:
-        found.vault.note(dict(pool.map(put, range(count))))
+    rows = {}
+    with (
+        ThreadPoolExecutor(WRITERS) as pool,
+        Progress(f"making a wallet of {count:,} records", count) as bar,
+    ):
+        for name, row in pool.map(put, range(count)):
+            rows[name] = row
+            bar.advance()
+    found.vault.note(rows)
 
 
 def look(home: str) -> None:
@@ -103,7 +110,7 @@ def look(home: str) -> None:
     listed = time.process_time()
     if text.count("\n") + 1 != count:
         raise ValueError(f"{count} records are not {text.count(chr(10)) + 1} lines")
-    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB
+    mib = memory.peak() / MIB
     print(json.dumps([opened - begin, 1000 * (listed - opened), mib]))  # noqa: T201 - the answer
 
 

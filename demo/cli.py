@@ -100,17 +100,18 @@ def bench(figures: tuple[str, ...], seconds: float, entries: int | None, mib: in
       ddtp bench documents --mib 256          1024 take a minute and five GiB of disk
       ddtp bench --json       one object a line: name, value, unit, limit, ratio
     """
-    from demo.bench import EXTRA, FIGURES, NAMED, SIZED, documents
+    from demo.bench import EXTRA, FIGURES, NAMED, SIZED, documents, long_log
 
     every = (*FIGURES, *NAMED)
     unknown = [name for name in figures if name not in every]
     if unknown:
         raise click.UsageError(f"there is no figure {unknown[0]!r}; there are {', '.join(every)}")
     missed = False
-    for name in figures or [each for each in FIGURES if each not in EXTRA]:
-        sized = {"entries": entries} if name in SIZED else {}
-        found = documents(mib) if name in NAMED else FIGURES[name](seconds, **sized)
-        for figure in found:
-            print_out(figure.line() if console().json else figure.words())
-            missed = missed or not figure.good
+    with long_log(entries) as long:
+        for name in figures or [each for each in FIGURES if each not in EXTRA]:
+            sized = {"long": long} if name in SIZED else {}
+            found = documents(mib) if name in NAMED else FIGURES[name](seconds, **sized)
+            for figure in found:
+                print_out(figure.line() if console().json else figure.words())
+                missed = missed or not figure.good
     return exits.NEGATIVE if missed else exits.OK
