@@ -1,4 +1,4 @@
-"""A room's settings: one frozen dataclass, read from one TOML file (spec/cli.md).
+"""A room's settings: one frozen struct, read from one TOML file (spec/cli.md).
 
 Each field is a setting; its type says what is taken and its default what holds
 when nobody says anything. An environment variable DDTP_<ROOM>__<SETTING> goes
@@ -24,7 +24,7 @@ def read(kind: type[T], room: str, file: Path | None, environ: Mapping[str, str]
     """Return a room's settings.
 
     Args:
-        kind: A dataclass whose fields are of type str, int, bool, Path, tuple[str, ...], or
+        kind: A struct whose fields are of type str, int, bool, Path, tuple[str, ...], or
             one of them or None.
         room: The room's name, as in "provider".
         file: The TOML file, None for none; relative paths in it are relative to its folder.
@@ -47,10 +47,10 @@ def read(kind: type[T], room: str, file: Path | None, environ: Mapping[str, str]
 
 
 def encode(values: object, comments: Mapping[str, str]) -> bytes:
-    """Return a TOML file that says each setting of a dataclass, below a comment.
+    """Return a TOML file that says each setting of a struct, below a comment.
 
     Args:
-        values: The dataclass; a field that is None stands there as a comment, as an example.
+        values: The struct; a field that is None stands there as a comment, as an example.
         comments: What each setting is, by its name.
     """
     lines = []
