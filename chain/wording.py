@@ -4,8 +4,9 @@ Each comes in two dresses, fields for programs and lines for people. Lines go th
 names, addresses and records are written by strangers.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from chain.changes import anchor_in_words
 from chain.check import Finding
 from ddtp import entry, network, words
 from ddtp.cli import console, exits, safe
@@ -18,6 +19,8 @@ from ddtp.words import verdict
 
 if TYPE_CHECKING:
     from ddtp.card import Card
+
+_COLUMN: Final = 12
 
 
 def entry_fields(known: Entry) -> dict[str, object]:
@@ -45,24 +48,33 @@ def entry_line(index: int, known: Entry) -> str:
 
 def card_in_words(card: "Card", fingerprint: str) -> str:
     """Return what a card asks for, as its reader confirms it."""
+    say = console().say
     member, log = card.member, card.log
     names = ", ".join(f"{name} ({tag})" for tag, name in member.names.items())
     roles = ", ".join(row.role.name.lower() for row in member.roles)
-    lines = [
-        f"{names}",
-        f"  id           {member.id}",
-        f"  jurisdiction {member.jurisdiction}",
-        f"  endpoint     {member.endpoint}",
-        f"  may          {roles or 'nothing'}",
-        *(f"  key          {row.key.text}" for row in member.keys),
-        *(f"  purpose      {purpose}" for purpose in member.purposes),
+    rows = [
+        ("id", member.id),
+        ("jurisdiction", member.jurisdiction),
+        ("endpoint", member.endpoint),
+        ("may", roles or say("trust.card_nothing")),
+        *(("key", row.key.text) for row in member.keys),
+        *(("purpose", purpose) for purpose in member.purposes),
     ]
     if log is not None:
-        lines += [f"  log          {log.origin} at {log.url}", f"  log's key    {log.key.text}"]
+        rows.append(("log", say("trust.card_place", name=log.origin, url=log.url)))
+        rows.append(("log_key", log.key.text))
     if (row := card.witness) is not None:
-        lines += [f"  witness      {row.name} at {row.url}", f"  its key      {row.key.text}"]
-    lines.append(f"  card         {fingerprint}")
-    return "\n".join(map(safe, lines))
+        rows.append(("witness", say("trust.card_place", name=row.name, url=row.url)))
+        rows.append(("witness_key", row.key.text))
+    rows.append(("card", fingerprint))
+    lines = [f"  {_column(say(f'trust.card_{name}'))} {text}" for name, text in rows]
+    return "\n".join(map(safe, [names, *lines]))
+
+
+def _column(label: str) -> str:
+    """Return a label filled up to its column; Chinese characters take two places."""
+    width = len(label) + sum(char >= "\u1100" for char in label)
+    return label + " " * (_COLUMN - width)
 
 
 def network_fields(known: Network) -> dict[str, object]:
@@ -106,24 +118,31 @@ def network_fields(known: Network) -> dict[str, object]:
 
 def network_in_words(known: Network) -> str:
     """Return who is in a network, a line each."""
+    say = console().say
+    until = words.moment(known.expires_at)
     lines = [
-        f"network {known.name.text}",
-        f"version {known.version}, until {words.moment(known.expires_at)}",
-        f"each version needs {known.threshold} of {len(known.governors)} governors",
-        *(f"  governor {key.text}" for key in known.governors),
+        say("trust.net_name", name=known.name.text),
+        say("trust.net_version", version=known.version, until=until),
+        say("trust.threshold", threshold=known.threshold, count=len(known.governors)),
+        *(say("trust.net_governor", public=key.text) for key in known.governors),
     ]
     for member in known.members:
         roles = ", ".join(row.role.name.lower() for row in member.roles)
         name = next(iter(member.names.values()))
         lines.append(f"  {member.id}  {name} ({member.jurisdiction})  {roles}  {member.endpoint}")
     for log in known.logs:
-        ended = "" if log.end is None else f"  ended with {log.end[0]} entries"
-        lines.append(f"  log {log.origin}  {log.url}  by {log.operator}{ended}")
-    lines += [f"  witness {row.name}  {row.url}  by {row.operator}" for row in known.witnesses]
+        line = say("trust.net_log", origin=log.origin, url=log.url, operator=log.operator)
+        ended = "" if log.end is None else f"  {say('trust.net_ended', count=log.end[0])}"
+        lines.append(line + ended)
+    lines += [
+        say("trust.net_witness", name=row.name, url=row.url, operator=row.operator)
+        for row in known.witnesses
+    ]
     if known.quorum:
-        lines.append(f"  {known.quorum} of {len(known.witnesses)} witnesses are a quorum")
-    if (row := known.anchor) is not None:
-        lines.append(f"  anchored on chain {row.chain}, contract 0x{row.contract.hex()}")
+        count = len(known.witnesses)
+        lines.append(say("trust.net_quorum", quorum=known.quorum, count=count))
+    if known.anchor is not None:
+        lines.append(f"  {anchor_in_words(known, console().language)}")
     return "\n".join(map(safe, lines))
 
 
@@ -133,8 +152,8 @@ def expiry(known: Network, now: int) -> list[str]:
     if days > network.WARN_DAYS:
         return []
     if days < 0:
-        return ["It has expired: nobody acts on it any more."]
-    return [f"It expires in {days} days: the governors renew it with ddtp trust renew."]
+        return [console().say("trust.net_expired")]
+    return [console().say("trust.net_expires", days=days)]
 
 
 def finding_fields(found: Finding, *, contents: bool) -> dict[str, object]:

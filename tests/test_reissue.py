@@ -164,6 +164,25 @@ async def test_a_package_is_replaced_by_command(bank: Bank, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("language", "next_"),
+    [
+        ("en", "Next, where the wallet is"),
+        ("zh-Hans", "下一步，在钱包所在处"),
+        ("zh-Hant", "下一步，在錢包所在處"),
+        ("pt", "A seguir, onde está a carteira"),
+    ],
+)
+async def test_who_issues_again_reads_it_in_his_language(
+    bank: Bank, language: str, next_: str
+) -> None:
+    write(bank.path / "records")
+    old = await bank.issue(plain())
+    digits = old.fingerprint.digest.hex()
+    code, _, err = await ddtp(bank, "reissue", digits, "chan", "q1", "--yes", "--lang", language)
+    assert (code, next_ in err) == (0, True)
+
+
+@pytest.mark.parametrize(
     ("reason", "days", "words_"),
     [
         (None, 0, "In force"),

@@ -129,6 +129,36 @@ def test_trust_15_nor_does_the_older_card_of_a_witness(run: Run, gov: Path) -> N
     assert (older.code, newest(gov).version) == (6, 4)
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", ("new member", "new log", "each version needs 1 of 1 governors", "version 2, sign")),
+        ("zh-Hans", ("新成员", "新日志", "每个版本须由 1 位治理者中的 1 位签署", "版本 2，签名")),
+        ("zh-Hant", ("新成員", "新日誌", "每個版本須由 1 位治理者中的 1 位簽署", "版本 2，簽署")),
+        (
+            "pt",
+            ("novo membro", "novo registo", "precisa de 1 de 1 governadores", "versão 2, assin"),
+        ),
+    ],
+)
+def test_a_governor_reads_it_in_his_language(
+    run: Run, gov: Path, language: str, said: tuple[str, ...]
+) -> None:
+    shown = run("trust", "show", "--history", "--lang", language, "--home", gov).out
+    assert [each for each in said if each not in shown] == []
+    told = run("--json", "trust", "show", "--history", "--lang", language, "--home", gov)
+    assert "new member did:web:bank.example" in told.out  # programs read one language
+
+
+@pytest.mark.parametrize(
+    ("language", "column"),
+    [("en", "endpoint    "), ("zh-Hans", "地址        "), ("pt", "endereço    ")],
+)
+def test_a_card_is_shown_in_his_language(run: Run, gov: Path, language: str, column: str) -> None:
+    told = run("trust", "admit", "bank.ddtpcard", "--lang", language, "--home", gov)
+    assert f"  {column} {BANK.member.endpoint}" in told.err
+
+
 def test_a_change_that_changes_nothing_says_so(run: Run, gov: Path) -> None:
     told = run("trust", "anchor", "--none", "--home", gov, "--yes")
     assert (told.code, newest(gov).version) == (0, 2)

@@ -51,9 +51,10 @@ def admit(home: Path | None, cards: tuple[Path, ...], *, again: bool, yes: bool)
         return
     known = {member.id for member in governor.network.members}
     if known & {card.member.id for card in opened}:
-        for line in changes(governor.network, amend.admit(governor.network, opened)):
+        wanted = amend.admit(governor.network, opened)
+        for line in changes(governor.network, wanted, console().language):
             console().notice(f"  {safe(line)}")
-    if not yes and not prompt.confirm("Have the members confirmed these fingerprints?"):
+    if not yes and not prompt.confirm(console().say("trust.confirmed")):
         raise DDTPError("trust.5", "nothing was written")
     tell(governor.admit(opened, _now()))
 

@@ -41,7 +41,7 @@ def key(home: Path | None) -> None:
     make_key(place)
     made = keyfile.read(place / KEY).key_id.text
     console().result({"schema": "ddtp.governor/1", "key": made, "home": str(place)}, made)
-    console().notice(f"Back up {place / 'keys'}.")
+    console().notice(console().say("trust.back_up", folder=safe(str(place / "keys"))))
 
 
 @trust.command(
@@ -68,10 +68,8 @@ def create(home: Path | None, others: tuple[str, ...], threshold: int | None) ->
     tell(governor)
     if governor.draft is None:
         file = place / "network.ddtpnet"
-        console().notice(
-            f"Back up {place / 'keys'}. Members begin with --network {file}; "
-            "tell them the fingerprint."
-        )
+        console().notice(console().say("trust.back_up", folder=safe(str(place / "keys"))))
+        console().notice(console().say("trust.begin_with", file=safe(str(file))))
 
 
 @trust.command(epilog="\b\nExample: ddtp trust sign draft.ddtpnet --home gov2")
@@ -89,7 +87,7 @@ def sign(home: Path | None, draft: Path, output: Path | None, *, again: bool, ye
     place = trust_home(home)
     before, wanted, signers = governance.read_draft(place, draft)
     _tell_draft(before, wanted, len(signers))
-    if not yes and not prompt.confirm("Is this what you want to sign?"):
+    if not yes and not prompt.confirm(console().say("trust.sign_this")):
         raise DDTPError("trust.5", "nothing was signed")
     signed = governance.sign(place, draft, output or draft, again=again)
     _, _, signers = governance.read_draft(place, output or draft)
@@ -103,9 +101,14 @@ def sign(home: Path | None, draft: Path, output: Path | None, *, again: bool, ye
             "threshold": signed.threshold,
             "draft": file,
         },
-        f"version {signed.version}: signatures {len(signers)}, needed {signed.threshold}",
+        console().say(
+            "trust.signatures",
+            version=signed.version,
+            count=len(signers),
+            needed=signed.threshold,
+        ),
     )
-    console().notice(f"Next: ddtp trust publish {safe(file)}, or the next governor signs it.")
+    console().notice(console().say("trust.next_publish", file=safe(file)))
 
 
 @trust.command(epilog="\b\nExample: ddtp trust publish draft.ddtpnet --home gov")
@@ -125,7 +128,7 @@ def publish(home: Path | None, draft: Path) -> None:
             "network": newest.name.text,
             "version": newest.version,
         },
-        f"{file}\n  {newest.name.text}, version {newest.version}",
+        _file_of(file, newest),
     )
 
 
@@ -136,8 +139,10 @@ def discard(home: Path | None) -> None:
     from chain import governance
 
     governance.discard(trust_home(home))
-    console().result({"schema": "ddtp.network/1", "discarded": True}, "discarded")
-    console().notice("Whoever has a copy that enough governors signed can still publish it.")
+    console().result(
+        {"schema": "ddtp.network/1", "discarded": True}, console().say("trust.discarded")
+    )
+    console().notice(console().say("trust.copies_left"))
 
 
 @trust.command(
@@ -168,9 +173,12 @@ def show_network(home: Path | None, file: Path | None, *, history: bool) -> None
         for old, new, statement in zip([None, *versions], versions, statements, strict=False)
     ]
     lines = [wording.network_in_words(newest), *map(safe, wording.expiry(newest, now()))]
-    for each in told if history else ():
-        lines.append(f"version {each['version']}, signatures: {each['signatures']}")
-        lines += [f"  {safe(str(line))}" for line in each["changes"]]  # type: ignore[attr-defined]  # a list
+    language = console().language
+    for old, new, each in zip([None, *versions], versions, told, strict=False):
+        if history:
+            count = each["signatures"]
+            lines.append(console().say("trust.signatures_of", version=new.version, count=count))
+            lines += [f"  {safe(line)}" for line in changes(old, new, language)]
     console().result({**wording.network_fields(newest), "history": told}, "\n".join(lines))
 
 
@@ -189,15 +197,19 @@ def tell(governor: "Governor", *, changed: bool = True) -> None:
         "published": draft is None,
         "changed": changed,
     }
-    text = f"{file}\n  {newest.name.text}, version {newest.version}"
+    text = _file_of(file, newest)
     if not changed:
         text += "\n  " + console().say("trust.unchanged")
     console().result(fields, text)
     if draft is not None:
-        console().notice(
-            f"It is a draft: {newest.threshold} governors sign it, one after the other. Next: "
-            f"ddtp trust sign {safe(str(file))} --home ANOTHER, then ddtp trust publish"
-        )
+        name = safe(str(file))
+        console().notice(console().say("trust.is_draft", count=newest.threshold, file=name))
+
+
+def _file_of(file: Path, known: "Network") -> str:
+    """Return where a network is, and which it is."""
+    named = console().say("trust.version_of", network=known.name.text, version=known.version)
+    return f"{safe(str(file))}\n  {named}"
 
 
 def propose(
@@ -219,7 +231,7 @@ def propose(
     changed = renewed or wanted != governor.network
     if wanted != governor.network:
         _tell_changes(governor.network, wanted)
-        if not yes and not prompt.confirm("Shall this be the next version?"):
+        if not yes and not prompt.confirm(console().say("trust.make_version")):
             raise DDTPError("trust.5", "nothing was written")
     tell(governor.propose(change, now(), renewed=renewed), changed=changed)
 
@@ -232,14 +244,16 @@ def trust_home(given: Path | None) -> Path:
 def _tell_draft(before: "Network | None", wanted: "Network", count: int) -> None:
 
     until = moment(wanted.expires_at)
-    console().notice(f"Version {wanted.version}, until {until}, signatures so far: {count}")
+    said = console().say("trust.draft_head", version=wanted.version, until=until, count=count)
+    console().notice(said)
     _tell_changes(before, wanted)
 
 
 def _tell_changes(before: "Network | None", wanted: "Network") -> None:
     from chain.changes import changes
 
-    for line in changes(before, wanted) or ["nothing but the expiry"]:
+    told = changes(before, wanted, console().language)
+    for line in told or [console().say("trust.only_expiry")]:
         console().notice(f"  {safe(line)}")
 
 

@@ -77,7 +77,7 @@ def batch(
     from provider.batch.table import Defaults
 
     chosen = {"basis": basis, "source": source, "days": None if days is None else str(days)}
-    said = {name: value for name, value in chosen.items() if value}
+    given = {name: value for name, value in chosen.items() if value}
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
     with _told(out, counts, dry=dry_run) as told:
@@ -87,7 +87,7 @@ def batch(
                 table,
                 out,
                 documents or table.parent,
-                Defaults(said=said, type=kind),
+                Defaults(said=given, type=kind),
                 workers or os.cpu_count() or 1,
                 told,
                 dry=dry_run,
@@ -96,20 +96,15 @@ def batch(
     fields = {"schema": "ddtp.provider.batch/1", "dry_run": dry_run, "out": str(out)}
     names = ("issued", "before", "offered", "fine", "refused")
     fields |= {name: counts[name] for name in names}
-    text = ", ".join(f"{counts[name]} {_WORDS[name]}" for name in names if counts[name])
-    console().result(fields, text or "the table has no rows")
+    said = [
+        console().say(f"provider.batch_{name}", count=counts[name])
+        for name in names
+        if counts[name]
+    ]
+    console().result(fields, ", ".join(said) or console().say("provider.batch_empty"))
     if counts["refused"]:
-        console().notice(f"what is wrong with each: {safe(str(out / ERRORS))}")
+        console().notice(console().say("provider.batch_errors", file=safe(str(out / ERRORS))))
     return exits.NEGATIVE if counts["refused"] else exits.OK
-
-
-_WORDS = {
-    "issued": "issued",
-    "before": "issued before",
-    "offered": "offered",
-    "fine": "fine",
-    "refused": "refused",
-}
 
 
 async def _run(
@@ -201,7 +196,14 @@ def _told(
                     case Refused():
                         counts["refused"] += 1
                         if counts["refused"] <= MOST_SHOWN:
-                            console().notice(f"line {each.line}: {safe(each.detail)} ({each.rule})")
+                            console().notice(
+                                console().say(
+                                    "provider.batch_line",
+                                    line=each.line,
+                                    what=safe(each.detail),
+                                    rule=each.rule,
+                                )
+                            )
                         _add(errors, line | {"rule": each.rule, "detail": each.detail})
                     case Done():
                         counts["before" if each.before else "issued"] += 1

@@ -129,9 +129,14 @@ def reissue(
 
     row = with_store(home, lambda store: one(store, package))
     old = Fingerprint(row.fingerprint)
-    question = f"Replace {old.digest.hex()[:16]} ({safe(row.type)}, {moment(row.issued_at)})?"
+    question = console().say(
+        "provider.replace",
+        id=old.digest.hex()[:16],
+        type=safe(row.type),
+        time=moment(row.issued_at),
+    )
     if not yes and not prompt.confirm(question):
-        console().notice("nothing was changed")
+        console().notice(console().say("provider.unchanged"))
         return exits.NEGATIVE
     if asked.holder is None:
         _offer(home, customer, record, asked, replaces=old)
@@ -181,8 +186,7 @@ def _issue(
         try:
             package, documents = with_home(home, work)
         except Unanswered:
-            again = "ask again with the same --key" if key else "with --key you could ask for it"
-            console().notice(f"signed and kept, and registered when the log answers; {again}")
+            console().notice(console().say("provider.kept_key" if key else "provider.kept"))
             raise
         _write(package, place, documents, force=asked.force)
 
@@ -190,10 +194,11 @@ def _issue(
 def _write(package: "Package", place: Path, documents: dict[str, Path], *, force: bool) -> None:
     """Write a package and its documents, and tell where they are."""
     # It holds the record in the clear, as its documents do: they are their owner's alone.
+    issued = console().say("provider.issued", fingerprint=package.fingerprint.text)
     keep = files.write if place == files.STDIO else files.write_secret
     keep(place, package.encode(), force=force)
     if place == files.STDIO:
-        console().notice(f"issued {package.fingerprint.text}")
+        console().notice(issued)
         return
     for name, kept in documents.items():
         _copy(kept, place.parent / name, force=force)
@@ -203,7 +208,7 @@ def _write(package: "Package", place: Path, documents: dict[str, Path], *, force
         "fingerprint": package.fingerprint.text,
         "files": written,
     }
-    lines = [f"issued {package.fingerprint.text}", *(f"wrote {safe(each)}" for each in written)]
+    lines = [issued, *(console().say("provider.wrote", file=safe(each)) for each in written)]
     console().result(fields, "\n".join(lines))
 
 
@@ -258,7 +263,7 @@ def _offer(
         return link, row.expires_at
 
     link, expires_at = with_home(home, work)
-    lines = [link, f"until {moment(expires_at)}"]
+    lines = [link, console().say("provider.until", time=moment(expires_at))]
     if asked.qr:
         import io
 
@@ -269,7 +274,7 @@ def _offer(
         lines.append(drawn.getvalue())
     fields = {"schema": "ddtp.provider.offer/1", "link": link, "expires_at": expires_at}
     console().result(fields, "\n".join(lines))
-    console().notice("Next, where the wallet is: ddtp wallet collect LINK")
+    console().notice(console().say("provider.next_collect"))
 
 
 def _copy(source: Path, target: Path, *, force: bool) -> None:

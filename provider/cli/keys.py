@@ -73,12 +73,9 @@ def rotate(*, home: Path | None, compromised: bool) -> None:
         return following
 
     following = with_home(home, work)
-    console().notice(f"Back up {safe(str(path / 'keys'))} now.")
+    console().notice(console().say("provider.back_up", folder=safe(str(path / "keys"))))
     if compromised:
-        console().notice(
-            "Tell the governors since when the key may be in other hands: they bound it in each "
-            "log at the size of then. After that: ddtp provider keys affected --revoke"
-        )
+        console().notice(console().say("provider.stolen"))
     _tell(path, following)
 
 
@@ -115,9 +112,9 @@ def affected(*, home: Path | None, revoke: bool, yes: bool) -> int:
     """
     found = with_home(home, _affected)
     if revoke and found:
-        question = f"Revoke {len(found)} packages for good?"
+        question = console().say("provider.revoke_all", count=len(found))
         if not yes and not prompt.confirm(question):
-            console().notice("nothing was changed")
+            console().notice(console().say("provider.unchanged"))
             return exits.NEGATIVE
         with_home(home, lambda opened: _revoke(opened, found))
     rows = [
@@ -134,10 +131,10 @@ def affected(*, home: Path | None, revoke: bool, yes: bool) -> int:
         f"{row.fingerprint[2:10].hex()}  {row.place:>8}  {moment(row.issued_at)}  {safe(row.type)}"
         for row in found
     ]
-    text = "\n".join(lines) or "none"
+    text = "\n".join(lines) or console().say("provider.none")
     console().result({"schema": "ddtp.provider.affected/1", "packages": rows}, text)
     if found and revoke:
-        console().notice("Next, for each: ddtp provider reissue PACKAGE CUSTOMER RECORD")
+        console().notice(console().say("provider.next_reissue"))
     return exits.OK
 
 
@@ -190,9 +187,7 @@ def _tell(path: Path, key: "KeyID") -> None:
         "fingerprint": fingerprint,
         "key": key.text,
     }
-    text = f"{safe(str(file))}\nfingerprint {fingerprint}\nkey {key.text}"
-    console().result(fields, text)
-    console().notice(
-        f"Next: have the governors admit the card: ddtp trust admit {safe(str(file))} "
-        "--home GOVERNANCE"
-    )
+    name = safe(str(file))
+    said = console().say("provider.card", fingerprint=fingerprint, public=key.text)
+    console().result(fields, f"{name}\n{said}")
+    console().notice(console().say("provider.next_admit", file=name))
