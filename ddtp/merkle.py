@@ -44,8 +44,8 @@ def nodes_of(hashes: Sequence[bytes]) -> Nodes:
     """Return the nodes of a tree in memory, from its leaf hashes in order."""
     levels = [list(hashes)]
     while len(levels[-1]) > 1:
-        below = levels[-1]
-        pairs = zip(below[::2], below[1::2], strict=False)  # the last may stand alone
+        below = iter(levels[-1])
+        pairs = zip(below, below, strict=False)  # the last may stand alone
         levels.append([sha256(b"\x01" + left + right).digest() for left, right in pairs])
     return lambda level, index: levels[level][index]
 

@@ -173,20 +173,17 @@ def leaves(record: Record, salts: bytes) -> tuple[bytes, ...]:
     Raises:
         ValueError: As `items`.
     """
-    size = size_of(record)
-    cut = _cut(salts, size)
+    cut, claims = _cut(salts, size_of(record)), record.claims
     made = []
-    for salt, (path, head) in zip(cut, _ascending(tuple(record.claims)), strict=False):
-        value = record.claims[path[1:]]  # type: ignore[index]  # text but for the first
+    for salt, (labels, head) in zip(cut, _ascending(tuple(claims)), strict=False):
+        value = claims[labels]
         if value is None:
             raise ValueError("a claim has a value")
         made.append(_START + salt + head + encoding.encode(value))
-    rest = _after_claims(record, size)
-    for salt, (path, value) in zip(cut[len(made) :], rest, strict=True):
-        if path[0] == FILLER:
-            made.append(_START + salt + _filler(int(path[1])))
-        else:
-            made.append(_made(salt, path, value).leaf())
+    for path, value in _after_claims(record):
+        made.append(_made(cut[len(made)], path, value).leaf())
+    fillers = zip(cut[len(made) :], _fillers(), strict=False)
+    made += [_START + salt + filler for salt, filler in fillers]
     return tuple(made)
 
 
@@ -214,17 +211,20 @@ def _made(salt: bytes, path: Path, value: Value) -> Item:
 
 # A provider issues many records with the same claims: their order is found once.
 @lru_cache(maxsize=256)
-def _ascending(claims: tuple[tuple[str, ...], ...]) -> tuple[tuple[Path, bytes], ...]:
-    """Return the paths of claims in their order, each with its CBOR."""
-    paths: list[Path] = sorted(((CLAIM, *labels) for labels in claims), key=order)
-    for path in paths:
-        _made(bytes(SALT_BYTES), path, True)
-    return tuple((path, encoding.encode(list(path))) for path in paths)
+def _ascending(
+    claims: tuple[tuple[str, ...], ...],
+) -> tuple[tuple[tuple[str, ...], bytes], ...]:
+    """Return the labels of claims in the order of their paths, each with the path's CBOR."""
+    ordered = sorted(claims, key=lambda labels: order((CLAIM, *labels)))
+    for labels in ordered:
+        _made(bytes(SALT_BYTES), (CLAIM, *labels), True)
+    return tuple((labels, encoding.encode([CLAIM, *labels])) for labels in ordered)
 
 
-@lru_cache(maxsize=BLOCK)
-def _filler(n: int) -> bytes:
-    return encoding.encode([FILLER, n]) + encoding.encode(None)
+@lru_cache(maxsize=1)
+def _fillers() -> tuple[bytes, ...]:
+    """Return all fillers that a tree can have, without head and salt."""
+    return tuple(encoding.encode([FILLER, n]) + encoding.encode(None) for n in range(BLOCK))
 
 
 def size_of(record: Record) -> int:
@@ -237,13 +237,21 @@ def size_of(record: Record) -> int:
 
 
 def _contents(record: Record, size: int) -> Iterator[tuple[Path, Value]]:
-    for path, _ in _ascending(tuple(record.claims)):
-        yield path, record.claims[path[1:]]  # type: ignore[index]  # text but for the first
-    yield from _after_claims(record, size)
+    count = 0
+    for labels, _ in _ascending(tuple(record.claims)):
+        yield (CLAIM, *labels), record.claims[labels]
+        count += 1
+    for path, value in _after_claims(record):
+        yield path, value
+        count += 1
+    for n in range(size - count):
+        yield (FILLER, n), None
 
 
-def _after_claims(record: Record, size: int) -> Iterator[tuple[Path, Value]]:
-    count = len(record.claims)
+def _after_claims(record: Record) -> Iterator[tuple[Path, Value]]:
+    """Yield tables and documents, without fillers."""
+    if not record.tables and not record.documents:
+        return
     sections = [
         ((SECTION, table, part.name), part)
         for table, parts in record.tables.items()
@@ -256,12 +264,8 @@ def _after_claims(record: Record, size: int) -> Iterator[tuple[Path, Value]]:
         yield path, [len(part.rows), part.begins, part.until]
         for n, row in enumerate(part.rows):
             yield (ROW, path[1], path[2], n), dict(row)
-        count += 1 + len(part.rows)
     for document in sorted(record.documents, key=lambda each: order((DOCUMENT, each.name))):
         yield (DOCUMENT, document.name), [document.media_type, document.size, document.sha256]
-        count += 1
-    for n in range(size - count):
-        yield (FILLER, n), None
 
 
 Order = tuple[int, bytes, int]
