@@ -208,10 +208,15 @@ class View:
         found = await self.registry(origin).submit(asked.sign(signer))
         if len(found) != len(entries):
             raise Unanswered("view.3", f"{origin}: {len(found)} for {len(entries)} entries")
-        return [
-            await self._take(origin, each, None, want)
-            for each, want in zip(found, entries, strict=True)
-        ]
+        for each, want in zip(found, entries, strict=True):
+            self._check(origin, each)
+            written = entry.decode(each.registration.entry)
+            if written != entry.at(want, written.time):
+                raise Unanswered("view.3", f"{origin}: not what was submitted")
+        # What was submitted together stands under one checkpoint.
+        for each in {(each.status.checkpoint, each.anchor): each for each in found}.values():
+            await self._join(origin, each)
+        return found
 
     async def revoke(self, origin: str, index: int, key: bytes, reason: int) -> Evidence:
         """Have an entry revoked by its key, and return evidence of the revocation.
@@ -251,24 +256,26 @@ class View:
         read = self._anchors.of(origin)
         return ranking.registration_rank(shown, first, newest, self.network.anchor, read)
 
-    async def _take(
-        self, origin: str, found: Evidence, index: int | None, want: Entry | None = None
-    ) -> Evidence:
+    async def _take(self, origin: str, found: Evidence, index: int | None) -> Evidence:
         """Return what a log served, once it is proven, meant, and joined; else name the log."""
-        try:
-            self.prove(origin, found)
-            head = self.head(found.status.checkpoint, origin)
-        except DDTPError as error:
-            raise Unanswered("view.2", f"{origin} serves what does not prove: {error}") from error
+        self._check(origin, found)
         if index is not None and found.registration.index != index:
             raise Unanswered("view.3", f"{origin}: entry {found.registration.index}, not {index}")
-        if want is not None:
-            written = entry.decode(found.registration.entry)
-            if entry.draft(written) != entry.draft(want):
-                raise Unanswered("view.3", f"{origin}: not what was submitted")
-        await self._lines.take(head, found.status.checkpoint)
-        await self.read_anchor(origin, found)
+        await self._join(origin, found)
         return found
+
+    def _check(self, origin: str, found: Evidence) -> None:
+        """Refuse what a log served and does not prove, and name the log."""
+        try:
+            self.prove(origin, found)
+        except DDTPError as error:
+            raise Unanswered("view.2", f"{origin} serves what does not prove: {error}") from error
+
+    async def _join(self, origin: str, proven: Evidence) -> None:
+        """Put what is proven on the line of its log, and read where it is anchored."""
+        checkpoint = proven.status.checkpoint
+        await self._lines.take(self.head(checkpoint, origin), checkpoint)
+        await self.read_anchor(origin, proven)
 
     async def read_anchor(self, origin: str, shown: Evidence) -> None:
         """Read where evidence says that it is anchored; what cannot be read stays unknown."""
