@@ -4,6 +4,7 @@ Everything here is a plain function over values that can be sent to a process, a
 a time. What is wrong with one row is its answer.
 """
 
+import gc
 import json
 import mimetypes
 import os
@@ -83,6 +84,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
 def begin() -> None:
     """Prepare a process: it leaves Ctrl-C to the first one, and ends when that one does."""
+    gc.freeze()  # what was imported stays, and need not be looked through again and again
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:

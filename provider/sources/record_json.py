@@ -6,6 +6,7 @@ TOML beside a file.
 
 import json
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -167,7 +168,7 @@ def claims(
 def _value(kind: str, value: object, where: str) -> Value:
     """Return the value of a field; whether it is of the field's kind is the type's to check."""
     if kind == "money" and isinstance(value, dict):
-        return _money(Fields(value, where))
+        return _money(value, where)
     if kind == "date" and type(value) is date:
         return value.isoformat()  # TOML has dates of its own
     if not isinstance(value, str | int):
@@ -175,17 +176,15 @@ def _value(kind: str, value: object, where: str) -> Value:
     return value
 
 
-def _money(given: Fields) -> Value:
+def _money(given: Mapping[str, object], where: str) -> Value:
     """Return money from {"currency", "amount": "12.34"} or {"currency", "minor": 1234}."""
-    currency = given.text("currency")
-    fields = dict(given.values())
-    minor = fields.get("minor")
-    if list(fields) == ["minor"] and isinstance(minor, int) and not isinstance(minor, bool):
-        return [currency, minor]
-    amount = fields.get("amount")
-    if list(fields) == ["amount"] and isinstance(amount, str):
-        return [currency, to_minor(amount, currency, given.where)]
-    raise MalformedError("source.3", f"{given.where}: money is a currency and an amount as text")
+    currency, amount, minor = (given.get(name) for name in ("currency", "amount", "minor"))
+    if len(given) == 2 and isinstance(currency, str) and currency:
+        if isinstance(amount, str):
+            return [currency, to_minor(amount, currency, where)]
+        if isinstance(minor, int) and not isinstance(minor, bool):
+            return [currency, minor]
+    raise MalformedError("source.3", f"{where}: money is a currency and an amount as text")
 
 
 def to_minor(amount: str, currency: str, where: str) -> int:
@@ -232,6 +231,14 @@ def _document(folder: Path, given: Fields) -> tuple[Document, Path]:
     name, media_type = given.text("name", file), given.text("media_type")
     given.end()
     place = folder / file
-    if Path(file).name != file or place.is_symlink() or not place.is_file():
+    if Path(file).name != file or not _is_plain(place):
         raise DDTPError("source.5", f"{given.where}: there is no such file beside the record")
     return describe(place, name, media_type), place
+
+
+def _is_plain(place: Path) -> bool:
+    """Say whether there is a file, and no link to one."""
+    try:
+        return stat.S_ISREG(place.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
