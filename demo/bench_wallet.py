@@ -103,9 +103,9 @@ def look(home: str) -> None:
     found = _open(Path(home))
     count = len(found.rows("package"))
     opened = time.process_time()
-    names = names_in(found.network(), "en")
+    names, now = names_in(found.network(), "en"), found.clock()
     text = "\n".join(
-        lines.package_line(*each, "en", names) for each in found.rows("package").items()
+        lines.package_line(*each, "en", names, now) for each in found.rows("package").items()
     )
     listed = time.process_time()
     if text.count("\n") + 1 != count:

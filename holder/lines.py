@@ -55,10 +55,17 @@ class Labels:
         return safe(", ".join(below) or known.label(path, self._language))
 
 
-def package_line(identity: str, row: Row, language: str, names: Mapping[str, str]) -> str:
-    """Return one line on a package; names are those of members by their ids."""
+def package_line(
+    identity: str, row: Row, language: str, names: Mapping[str, str], now: int = 0
+) -> str:
+    """Return one line on a package.
+
+    Args:
+        names: Those of members by their ids.
+        now: Unix time at which it is read; 0 where it has just been checked.
+    """
     issuer = str(row.get("issuer", ""))
-    kind, state = _said_of(str(row.get("type")), state_of(row), language)
+    kind, state = _said_of(str(row.get("type")), state_of(row, now), language)
     if "{at}" in state:
         state = state.replace("{at}", words.moment(_number(row, "checked_at")))
     columns = (
@@ -72,12 +79,18 @@ def package_line(identity: str, row: Row, language: str, names: Mapping[str, str
     return "  ".join(columns)
 
 
-def state_of(row: Row) -> str:
-    """Return the state of a package: its outcome, or that its provider withdrew or replaced it."""
+def state_of(row: Row, now: int = 0) -> str:
+    """Return the state of a package: its outcome, or what has become of it since.
+
+    Its provider withdrew or replaced it; or it was in force and its dates have passed at `now`.
+    """
     told = withdrawn_of(row)
-    if told is None:
-        return str(row.get("outcome"))
-    return "replaced" if told.reason == "replaced" else "revoked"
+    if told is not None:
+        return "replaced" if told.reason == "replaced" else "revoked"
+    outcome = str(row.get("outcome"))
+    if outcome == Outcome.VERIFIED.value and now >= _number(row, "until"):
+        return "expired"
+    return outcome
 
 
 def withdrawn_of(row: Row) -> Withdrawn | None:

@@ -394,6 +394,17 @@ async def test_a_package_is_checked_again_and_its_state_follows(alone: Journey) 
     assert alone.wallet.held(arrived.id).statement.type == "bank-statement/1"
 
 
+async def test_a_wallet_says_that_the_dates_of_a_package_have_passed(journey: Journey) -> None:
+    arrived = await journey.collected()
+    until = arrived.package.open()[0].expires_at
+    last = lines.package_line(arrived.id, arrived.row, "en", {}, until - 1)
+    over = lines.package_line(arrived.id, arrived.row, "en", {}, until)
+    assert "in force (checked" in last
+    assert "its time is over" in over
+    assert "in force" not in over
+    assert lines.state_of({**arrived.row, "outcome": "not_verified"}, until) == "not_verified"
+
+
 async def test_a_wallet_says_that_a_package_was_replaced(journey: Journey) -> None:
     arrived = await journey.collected()
     link, _ = await journey.bank.offers.make(

@@ -87,7 +87,10 @@ def list_(access: Access) -> None:
     opened = access.open()
     found, language = opened.rows("package"), console().language
     names = names_in(opened.network(), language)
-    text = "\n".join(lines.package_line(each, row, language, names) for each, row in found.items())
+    now = opened.clock()
+    text = "\n".join(
+        lines.package_line(each, row, language, names, now) for each, row in found.items()
+    )
     console().result(
         {
             "schema": "ddtp.wallet.list/1",
@@ -133,7 +136,7 @@ def show(
                 **lines.package_fields(whole, row),
                 **lines.record_fields(held),
             },
-            f"{lines.package_line(whole, row, language, names)}\n"
+            f"{lines.package_line(whole, row, language, names, found.clock())}\n"
             f"{lines.withdrawal_text(row, language)}"
             f"{lines.record_text(held, language, rows=rows)}",
         )
