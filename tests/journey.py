@@ -13,6 +13,7 @@ The wallet unlocks with an identity file, since a passphrase takes seconds.
 import contextlib
 import json
 import os
+import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -237,6 +238,18 @@ async def open_journey(folder: Path) -> AsyncIterator[Journey]:
                 for name in list(journey.servers):
                     await journey.stop(name)
                 journey.close()
+
+
+@contextlib.asynccontextmanager
+async def with_wallet(journey: Journey, home: Path) -> AsyncIterator[Journey]:
+    """Give a town a wallet of its own; what a test stopped is started again after it."""
+    new_wallet(journey.town, home, Keys(secrets.token_bytes(32)))
+    journey.wallet = opened(journey.town, home)
+    yield journey
+    if journey.town.log is None:
+        await journey.town.start_log()
+    for name in {"bank", "lender"} - journey.servers.keys():
+        await journey.start(name)
 
 
 def new_wallet(town: Town, home: Path, keys: Keys) -> None:

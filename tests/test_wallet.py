@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import secrets
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -56,6 +55,7 @@ from tests.journey import (
     new_wallet,
     open_journey,
     opened,
+    with_wallet,
 )
 from tests.town import card_of
 
@@ -73,14 +73,8 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Journe
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def journey(town: Journey, tmp_path: Path) -> AsyncIterator[Journey]:
-    """The town with a wallet of its own; what a test stopped is started again after it."""
-    new_wallet(town.town, tmp_path / "wallet", Keys(secrets.token_bytes(32)))
-    town.wallet = opened(town.town, tmp_path / "wallet")
-    yield town
-    if town.town.log is None:
-        await town.town.start_log()
-    for name in {"bank", "lender"} - town.servers.keys():
-        await town.start(name)
+    async with with_wallet(town, tmp_path / "wallet") as begun:
+        yield begun
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -23,6 +23,7 @@ from ddtp.errors import DDTPError, Unanswered
 from ddtp.fingerprint import Fingerprint
 from ddtp.package import Package
 from ddtp.web import Request
+from holder import wallet as wallets
 from holder.keys import from_words
 from receiver.arrival import take
 from tests.journey import (
@@ -204,6 +205,20 @@ async def test_an_identity_that_others_can_read_is_refused(shell: Shell) -> None
 async def test_without_anything_to_unlock_with_a_script_ends_with_2(shell: Shell) -> None:
     done = await shell.run("list", "--no-input", unlock=False)
     assert (done.code, slug(done)) == (2, "answer-needed")
+
+
+async def test_list_and_show_say_that_the_dates_of_a_record_have_passed(shell: Shell) -> None:
+    whole = await shell.collect()
+    unlocked = wallets.unlock(
+        shell.home, passphrase=lambda: "", identity=shell.identity.read_text().split()[-1]
+    )
+    wallet = wallets.open_wallet(shell.home, unlocked, shell.journey.town.client, int, {})
+    row = wallet.rows("package")[whole]
+    wallet.vault.note({f"package:{whole}": {**row, "until": row["at"]}})
+    for words in (["list"], ["show", whole]):
+        done = await shell.run(*words, "--no-input")
+        assert "its time is over" in done.out
+        assert "in force" not in done.out
 
 
 async def test_the_whole_story(shell: Shell) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from ddtp.web import Request, application, reply, serve
 from holder import carry, consent_record, proof
 from holder.consent import Wish
 from holder.history import Transfer, load, remember
-from holder.keys import Keys
 from holder.meeting import meet
 from holder.transfer import consent, send
 from holder.withdrawal import withdraw
@@ -40,9 +38,8 @@ from tests.journey import (
     STATEMENT,
     Journey,
     ignore,
-    new_wallet,
     open_journey,
-    opened,
+    with_wallet,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -60,12 +57,8 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Journe
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def journey(town: Journey, tmp_path: Path) -> AsyncIterator[Journey]:
-    """The town with a wallet of its own."""
-    new_wallet(town.town, tmp_path / "wallet", Keys(secrets.token_bytes(32)))
-    town.wallet = opened(town.town, tmp_path / "wallet")
-    yield town
-    for name in {"bank", "lender"} - town.servers.keys():
-        await town.start(name)
+    async with with_wallet(town, tmp_path / "wallet") as begun:
+        yield begun
 
 
 @contextlib.asynccontextmanager

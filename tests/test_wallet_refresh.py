@@ -32,7 +32,7 @@ from holder.keys import Keys
 from holder.refresh import Refreshed, refresh
 from holder.wallet import Wallet
 from tests.builders import PROVIDER, following, signed
-from tests.journey import IDENTITY, Journey, new_wallet, open_journey, opened
+from tests.journey import IDENTITY, Journey, open_journey, opened, with_wallet
 from tests.test_anchored import _anchoring, name_anchor
 from tests.test_quorum import PATIENCE, Running
 from tests.test_wallet import answering, instead
@@ -54,14 +54,8 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Journe
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def journey(town: Journey, tmp_path: Path) -> AsyncIterator[Journey]:
-    """The town with a wallet of its own; what a test stopped is started again after it."""
-    new_wallet(town.town, tmp_path / "wallet", Keys(secrets.token_bytes(32)))
-    town.wallet = opened(town.town, tmp_path / "wallet")
-    yield town
-    if town.town.log is None:
-        await town.town.start_log()
-    if "bank" not in town.servers:
-        await town.start("bank")
+    async with with_wallet(town, tmp_path / "wallet") as begun:
+        yield begun
 
 
 async def refreshed(wallet: Wallet, *identities: str) -> list[Refreshed]:

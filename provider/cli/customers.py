@@ -10,7 +10,7 @@ import click
 
 from ddtp.cli import console, exits, prompt, safe
 from ddtp.words import moment
-from provider.cli.group import HOME, place, provider, with_store
+from provider.cli.group import HOME, home_of, provider, with_store
 
 if TYPE_CHECKING:
     from provider.store import Store
@@ -81,7 +81,7 @@ def records_list(*, home: Path | None, customer: str) -> int:
     """List a customer's records, and what is wrong with those that cannot be issued."""
     from provider import home as homes
 
-    chosen = homes.read_settings(place(home), os.environ)
+    chosen = homes.read_settings(home_of(home), os.environ)
     found = list(homes.source_of(chosen).records(customer))
     rows = [
         {

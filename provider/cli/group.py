@@ -1,4 +1,4 @@
-"""The group `ddtp provider`, and what its commands share: the home, the store, times."""
+"""The group `ddtp provider`, and what its commands share: the home and its store."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ def provider() -> None:
     """Issue records to your customers."""
 
 
-def place(given: Path | None) -> Path:
+def home_of(given: Path | None) -> Path:
     """Return the home that a command means."""
     return given if given is not None else files.home("provider", os.environ)
 
@@ -49,7 +49,7 @@ async def opened(home: Path | None) -> "AsyncIterator[Home]":
     from provider.home import Home
 
     async with Client() as client:
-        found = await Home.open(place(home), os.environ, client=client)
+        found = await Home.open(home_of(home), os.environ, client=client)
         try:
             yield found
         finally:
@@ -71,7 +71,7 @@ def with_store(home: Path | None, look: "Callable[[Store], T]") -> T:
     from provider import home as homes
     from provider.store import Store
 
-    path = place(home)
+    path = home_of(home)
     homes.read_settings(path, os.environ)
     store = Store(path / homes.DATABASE)
     try:

@@ -8,7 +8,7 @@ import click
 from ddtp.cli import console, exits, prompt, safe
 from ddtp.errors import ConflictError
 from ddtp.words import moment
-from provider.cli.group import HOME, place, provider, with_home
+from provider.cli.group import HOME, home_of, provider, with_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ def keys() -> None:
 @HOME
 def list_keys(*, home: Path | None) -> None:
     """List our keys, and what the network lets each do."""
-    path = place(home)
+    path = home_of(home)
 
     async def work(opened: "Home") -> list[dict[str, str]]:
         held = opened.keys.held(path / "keys")
@@ -58,7 +58,7 @@ def rotate(*, home: Path | None, compromised: bool) -> None:
     As soon as the network has it, it signs. The old key stays good for what it signed, and
     for what it signed and no log has yet. Run again before that, it writes the card again.
     """
-    path = place(home)
+    path = home_of(home)
 
     async def work(opened: "Home") -> "KeyID":
         from provider import keys as ours
@@ -83,7 +83,7 @@ def rotate(*, home: Path | None, compromised: bool) -> None:
 @HOME
 def retire(*, home: Path | None) -> None:
     """Make the card by which the governors retire our keys but the one that signs now."""
-    path = place(home)
+    path = home_of(home)
 
     async def work(opened: "Home") -> "KeyID":
         from provider import keys as ours

@@ -8,7 +8,7 @@ from chain.cli.backup import add_to as add_backup
 from chain.cli.shared import now
 from chain.joining import Joining, joins, tell_card
 from ddtp.cli import console, safe
-from provider.cli.group import HOME, opened, place, provider
+from provider.cli.group import HOME, home_of, opened, provider
 
 
 @provider.command(
@@ -23,7 +23,7 @@ def init(*, home: Path | None, joining: Joining, demo: bool) -> None:
     """Make a provider's home: keys, settings, and the card for the governors."""
     from provider import home as homes
 
-    path = place(home)
+    path = home_of(home)
     card = homes.create(
         path,
         joining.membership(),
@@ -74,6 +74,6 @@ async def _serve(home: Path | None, host: str | None, port: int | None) -> int:
 add_backup(
     provider,
     "provider",
-    place,
+    home_of,
     "What was issued after this moment stands in the log and not here: ddtp provider reconcile",
 )

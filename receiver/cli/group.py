@@ -1,4 +1,4 @@
-"""The group `ddtp receiver`, and what its commands share: the home, a case's row, a time."""
+"""The group `ddtp receiver`, and what its commands share: the home and the list of cases."""
 
 import asyncio
 import os
